@@ -1,0 +1,12 @@
+package io.github.ptq4vit.backend;
+
+/**
+ * What a backend runs on.
+ *
+ * @param backend name of the backend: {@code cpu}
+ * @param device the device in words
+ * @param workers how many parts {@link Backend#parallel} runs at a time
+ * @param integerPath how integer products are computed, in words
+ */
+public record DeviceInfo(String backend, String device, int workers, String integerPath) {
+}

@@ -1,0 +1,58 @@
+package io.github.ptq4vit.backend;
+
+import java.util.Optional;
+
+/**
+ * A batched product {@code O = L R + bias} whose operands are to be quantised (ALGORITHM: every layer of a vision
+ * transformer is one). A linear layer has batch 1; attention has one product per image and head, the head innermost.
+ *
+ * @param left L, {@code [batch, n, k]}, dense
+ * @param right R, {@code [batch, k, m]} dense or with k and m exchanged in memory
+ * @param output O including the bias, {@code [batch, n, m]}, dense
+ * @param weight w of {@link Distance#SQUARED}, as output, not negative
+ * @param bias {@code [m]}
+ * @param heads how many consecutive entries of the batch form one image; 1 for a linear layer
+ * @param columnGroups into how many equal parts the columns of R are split, each with its own scale; 1 for attention
+ * @param distance how outputs are compared
+ */
+public record MatmulProblem(View left, View right, View output, Optional<View> weight, Optional<View> bias, int heads,
+        int columnGroups, Distance distance) {
+
+    public MatmulProblem {
+        boolean fits = left.rank() == 3 && right.rank() == 3 && output.rank() == 3 && left.size(2) == right.size(1)
+                && output.size(1) == left.size(1) && output.size(2) == right.size(2) && left.size(0) == right.size(0)
+                && left.size(0) == output.size(0) && left.size(0) % heads == 0 && output.size(2) % columnGroups == 0;
+        if (!fits || weight.isPresent() && !java.util.Arrays.equals(weight.get().sizes(), output.sizes())) {
+            throw new IllegalArgumentException("Operands do not fit: L " + left + ", R " + right + ", O " + output + ", w "
+                    + weight + ", heads " + heads + ", column groups " + columnGroups);
+        }
+        if (heads > 1 && columnGroups > 1) {
+            throw new IllegalArgumentException("Heads and column groups exclude each other");
+        }
+    }
+
+    /** Number of products. */
+    public int batch() {
+        return left.size(0);
+    }
+
+    /** Rows of L and O. */
+    public int n() {
+        return left.size(1);
+    }
+
+    /** Columns of L, rows of R. */
+    public int k() {
+        return left.size(2);
+    }
+
+    /** Columns of R and O. */
+    public int m() {
+        return right.size(2);
+    }
+
+    /** What can be scored separately: the rows of a single product, the images of a batched one. */
+    public int units() {
+        return batch() == 1 ? n() : batch() / heads;
+    }
+}

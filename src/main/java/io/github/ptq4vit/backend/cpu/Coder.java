@@ -1,0 +1,92 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeRange;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * Turns float32 numbers into codes: oneDNN's elementwise division (a true one), clipping, and the conversion to bytes,
+ * which rounds half to even. Clipping first changes nothing, the bounds being integers.
+ */
+final class Coder {
+    private static final int F32 = dnnl.dnnl_f32;
+
+    private final int codeType;
+
+    /** @param codeType oneDNN's number of the codes' type, int8 or float32 */
+    Coder(int codeType) {
+        this.codeType = codeType;
+    }
+
+    int bytesPerCode() {
+        return codeType == dnnl.dnnl_s8 ? 1 : 4;
+    }
+
+    int codeType() {
+        return codeType;
+    }
+
+    /** Writes the codes of {@code count} numbers in one range of a grid. */
+    void encode(Worker worker, long numbers, long count, CodeGrid grid, int index, long codes) {
+        CodeRange range = grid.ranges().get(index);
+        if (grid.nearest()) {
+            encodeNearest(numbers, Math.toIntExact(count), grid, index, codes);
+        } else if (range.isUnlimited()) {
+            divide(worker, numbers, count, range, codes, 0);
+        } else {
+            boolean below = range.from() == Float.NEGATIVE_INFINITY;
+            if (!below && range.to() != Float.POSITIVE_INFINITY) {
+                throw new IllegalArgumentException("A range may have one limit, not two: " + range);
+            }
+            long mask = worker.scratch("mask", count * Float.BYTES);
+            worker.binary(below ? dnnl.dnnl_binary_lt : dnnl.dnnl_binary_ge, line(F32, count), line(F32, 1),
+                    line(F32, count), Epilogue.NONE).run(numbers, scalar(worker, below ? range.to() : range.from()), mask);
+            divide(worker, numbers, count, range, codes, mask);
+        }
+    }
+
+    private void divide(Worker worker, long numbers, long count, CodeRange range, long codes, long mask) {
+        Epilogue epilogue = Epilogue.clip(range.min(), range.max());
+        if (codeType == F32) {
+            epilogue = epilogue.then(Epilogue.Kind.ROUND);
+        }
+        if (mask != 0) {
+            epilogue = epilogue.then(Epilogue.Kind.MULTIPLY);
+        }
+        Primitive divide = worker.binary(dnnl.dnnl_binary_div, line(F32, count), line(F32, 1), line(codeType, count), epilogue);
+        if (mask == 0) {
+            divide.run(numbers, scalar(worker, range.step()), codes);
+        } else {
+            divide.run(numbers, scalar(worker, range.step()), codes, mask);
+        }
+    }
+
+    /** By the definition: the rule compares two roundings, and is too rare to be worth a chain of operations. */
+    private void encodeNearest(long numbers, int count, CodeGrid grid, int index, long codes) {
+        FloatBuffer from = CpuBuffer.at(numbers, Math.multiplyExact(count, Float.BYTES)).asFloatBuffer();
+        if (codeType == F32) {
+            FloatBuffer to = CpuBuffer.at(codes, count * Float.BYTES).asFloatBuffer();
+            for (int i = 0; i < count; i++) {
+                to.put(i, grid.code(index, from.get(i)));
+            }
+        } else {
+            ByteBuffer to = CpuBuffer.at(codes, count);
+            for (int i = 0; i < count; i++) {
+                to.put(i, (byte) grid.code(index, from.get(i)));
+            }
+        }
+    }
+
+    private static Layout line(int type, long count) {
+        return Layout.dense(type, count);
+    }
+
+    private static long scalar(Worker worker, float value) {
+        long address = worker.scratch("scalar", Float.BYTES);
+        CpuBuffer.at(address, Float.BYTES).order(ByteOrder.nativeOrder()).putFloat(0, value);
+        return address;
+    }
+}

@@ -1,0 +1,97 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.Backend;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import org.bytedeco.dnnl.dnnl_memory_desc;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * Weights {@code [outputs, inputs]} in native memory, float32 or codes, and their packed forms: oneDNN wants another
+ * layout for each direction and sometimes for other row counts, so each is made when it is first asked for.
+ */
+final class CpuLinear implements Backend.Linear {
+    private final int inputs;
+    private final int outputs;
+    private final long plain;
+    private final boolean integer;
+    private final Optional<Long> bias;
+    private final Optional<Long> scales;
+    private final CpuScope owner;
+    private final Map<Object, Packed> packed = new ConcurrentHashMap<>();
+
+    /**
+     * @param plain address of {@code [outputs, inputs]} numbers, float32 or int8
+     * @param bias address of {@code [outputs]} float32
+     * @param scales address of {@code [outputs]} float32, with codes
+     */
+    CpuLinear(CpuScope owner, int inputs, int outputs, long plain, boolean integer, Optional<Long> bias,
+            Optional<Long> scales) {
+        this.owner = owner;
+        this.inputs = inputs;
+        this.outputs = outputs;
+        this.plain = plain;
+        this.integer = integer;
+        this.bias = bias;
+        this.scales = scales;
+    }
+
+    @Override
+    public int inputs() {
+        return inputs;
+    }
+
+    @Override
+    public int outputs() {
+        return outputs;
+    }
+
+    Optional<Long> bias() {
+        return bias;
+    }
+
+    long scales() {
+        return scales.orElseThrow(() -> new IllegalArgumentException("These weights are not quantised"));
+    }
+
+    boolean isInteger() {
+        return integer;
+    }
+
+    long plain() {
+        return plain;
+    }
+
+    /** {@code [inputs, outputs]} as a transposed window on the plain weights. */
+    Layout transposed() {
+        return Layout.dense(integer ? dnnl.dnnl_s8 : dnnl.dnnl_f32, outputs, inputs).transposed();
+    }
+
+    /** Address of the weights in the layout that a product asks for; {@code view} is the plain memory as the product sees it. */
+    long packedFor(Worker worker, Worker.Product product, Layout view) {
+        Worker.Compiled compiled = worker.product(product);
+        Packed known = packed.get(product);
+        if (known == null) {
+            known = pack(worker, product, view, compiled);
+        }
+        return known.address;
+    }
+
+    private synchronized Packed pack(Worker worker, Worker.Product product, Layout view, Worker.Compiled compiled) {
+        for (Packed other : packed.values()) {
+            if (other.view.equals(view) && dnnl.dnnl_memory_desc_equal(other.layout, compiled.weights()) != 0) {
+                packed.put(product, other);
+                return other;
+            }
+        }
+        long address = owner.bytes(compiled.weightBytes()).address();
+        worker.packing(view, product).run(plain, address);
+        Packed fresh = new Packed(view, compiled.weights(), address);
+        packed.put(product, fresh);
+        return fresh;
+    }
+
+    private record Packed(Layout view, dnnl_memory_desc layout, long address) {
+    }
+}

@@ -1,0 +1,122 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.View;
+import java.nio.FloatBuffer;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.dnnl.global.dnnl;
+
+/** The products of the forward and backward pass: float32, and of codes. */
+final class CpuProducts {
+    private static final int F32 = dnnl.dnnl_f32;
+
+    private final IntegerPath path;
+    private final Coder coder;
+
+    CpuProducts(IntegerPath path) {
+        this.path = path;
+        this.coder = new Coder(path.codeType());
+    }
+
+    void linear(Worker worker, View x, CpuLinear weights, View y) {
+        long rows = x.elements() / weights.inputs();
+        Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.inputs()),
+                Layout.packed(F32, weights.inputs(), weights.outputs()), weights.bias().isPresent(),
+                Layout.dense(F32, rows, weights.outputs()), Epilogue.NONE);
+        long packed = weights.packedFor(worker, product, weights.transposed());
+        Primitive primitive = worker.product(product).primitive();
+        if (weights.bias().isPresent()) {
+            primitive.run(CpuBuffer.address(x), packed, weights.bias().get(), CpuBuffer.address(y));
+        } else {
+            primitive.run(CpuBuffer.address(x), packed, CpuBuffer.address(y));
+        }
+    }
+
+    void linearBackward(Worker worker, View dy, CpuLinear weights, View dx) {
+        long rows = dy.elements() / weights.outputs();
+        Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.outputs()),
+                Layout.packed(F32, weights.outputs(), weights.inputs()), false, Layout.dense(F32, rows, weights.inputs()),
+                Epilogue.NONE);
+        long packed = weights.packedFor(worker, product, Layout.dense(F32, weights.outputs(), weights.inputs()));
+        worker.product(product).primitive().run(CpuBuffer.address(dy), packed, CpuBuffer.address(dx));
+    }
+
+    void quantizedLinear(Worker worker, View x, CodeGrid grid, CpuLinear weights, View y) {
+        int rows = Math.toIntExact(x.elements() / weights.inputs());
+        int ranges = grid.ranges().size();
+        Layout plain = weights.transposed();
+        Layout layout = weights.isInteger() ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain;
+        CodeProduct product = new CodeProduct(worker, coder.codeType(), ranges, rows, weights.inputs(), layout,
+                weights.bias().isPresent(), Layout.dense(F32, rows, weights.outputs()));
+        long[] codes = encode(worker, "a", CpuBuffer.address(x), x.elements(), grid);
+        long[] scales = new long[ranges];
+        FloatBuffer weightScales = CpuBuffer.at(weights.scales(), weights.outputs() * Float.BYTES).asFloatBuffer();
+        for (int range = 0; range < ranges; range++) {
+            scales[range] = scales(worker, range, weights.outputs());
+            FloatBuffer columns = CpuBuffer.at(scales[range], weights.outputs() * Float.BYTES).asFloatBuffer();
+            for (int column = 0; column < weights.outputs(); column++) {
+                columns.put(column, grid.ranges().get(range).step() * weightScales.get(column));
+            }
+        }
+        long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
+        product.run(codes, b, scales, weights.bias().orElse(0L), CpuBuffer.address(y));
+    }
+
+    void quantizedMatmul(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        for (int image = 0; image < a.size(0); image++) {
+            for (int head = 0; head < a.size(1); head++) {
+                quantizedMatmul(worker, a.at(image).at(head), gridsA.get(gridsA.size() == 1 ? 0 : head),
+                        b.at(image).at(head), gridsB.get(gridsB.size() == 1 ? 0 : head), c.at(image).at(head));
+            }
+        }
+    }
+
+    private void quantizedMatmul(Worker worker, View a, CodeGrid gridA, View b, CodeGrid gridB, View c) {
+        if (gridB.ranges().size() != 1) {
+            throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
+        }
+        int n = a.size(0);
+        int k = a.size(1);
+        int m = b.size(1);
+        int ranges = gridA.ranges().size();
+        long[] codesA = encode(worker, "a", gathered(worker, "gathered a", a), (long) n * k, gridA);
+        boolean transposed = b.stride(0) == 1;
+        long[] codesB = encode(worker, "b", gathered(worker, "gathered b", transposed ? b.transpose() : b), (long) k * m, gridB);
+        Layout layout = transposed ? Layout.dense(path.codeType(), m, k).transposed() : Layout.dense(path.codeType(), k, m);
+        long[] scales = new long[ranges];
+        for (int range = 0; range < ranges; range++) {
+            scales[range] = scales(worker, range, m);
+            FloatBuffer columns = CpuBuffer.at(scales[range], m * Float.BYTES).asFloatBuffer();
+            float scale = gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
+            for (int column = 0; column < m; column++) {
+                columns.put(column, scale);
+            }
+        }
+        new CodeProduct(worker, path.codeType(), ranges, n, k, layout, false, Layout.of(c)).run(codesA, codesB[0], scales, 0,
+                CpuBuffer.address(c));
+    }
+
+    /** The elements of a strided window, row-major: where they are if they are so already. */
+    private static long gathered(Worker worker, String purpose, View view) {
+        if (view.isDense()) {
+            return CpuBuffer.address(view);
+        }
+        long copy = worker.scratch(purpose, view.elements() * Float.BYTES);
+        worker.copy(Layout.of(view), Layout.dense(F32, view.size(0), view.size(1))).run(CpuBuffer.address(view), copy);
+        return copy;
+    }
+
+    private long[] encode(Worker worker, String operand, long numbers, long count, CodeGrid grid) {
+        long[] codes = new long[grid.ranges().size()];
+        for (int range = 0; range < codes.length; range++) {
+            codes[range] = worker.scratch("codes " + operand + range, count * coder.bytesPerCode());
+            coder.encode(worker, numbers, count, grid, range, codes[range]);
+        }
+        return codes;
+    }
+
+    private static long scales(Worker worker, int range, int columns) {
+        return worker.scratch("scales" + range, (long) columns * Float.BYTES);
+    }
+}

@@ -1,0 +1,37 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.Buffer;
+import io.github.ptq4vit.backend.DataType;
+import io.github.ptq4vit.backend.Scope;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Owns pieces of the native heap. */
+final class CpuScope implements Scope {
+    private final NativeHeap heap;
+    private final List<CpuBuffer> buffers = new ArrayList<>();
+
+    CpuScope(NativeHeap heap) {
+        this.heap = heap;
+    }
+
+    @Override
+    public synchronized Buffer buffer(DataType type, long elements) {
+        CpuBuffer buffer = new CpuBuffer(type, elements, heap.allocate(elements * type.bytes()));
+        buffers.add(buffer);
+        return buffer;
+    }
+
+    /** Memory without a type. */
+    CpuBuffer bytes(long bytes) {
+        return (CpuBuffer) buffer(DataType.INT8, bytes);
+    }
+
+    @Override
+    public synchronized void close() {
+        for (CpuBuffer buffer : buffers) {
+            heap.release(buffer.invalidate(), buffer.bytes());
+        }
+        buffers.clear();
+    }
+}

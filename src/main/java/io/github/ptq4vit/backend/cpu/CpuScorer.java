@@ -1,0 +1,145 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.backend.View;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Scores candidates tile by tile: a tile of outputs, what it is compared with and its weights stay in a core's cache while
+ * the candidates pass by, so that no candidate's output is ever written to memory in full. The comparison runs in the
+ * product's own post-operations.
+ *
+ * <p>A tile's loss does not depend on which thread computes it or in what company, and tiles are added in order: equal
+ * inputs give equal scores.
+ */
+final class CpuScorer {
+    /** Bytes of a tile that should fit a core's second-level cache beside packed weights. */
+    private static final long TILE_BYTES = 1_200_000;
+    /** Bytes of packed candidate weights that are kept at a time. */
+    private static final long BLOCK_BYTES = 48L << 20;
+    private static final int MIN_ITEMS_PER_WORKER = 4;
+
+    private final NativeHeap heap;
+    private final Workers workers;
+    private final IntegerPath path;
+
+    CpuScorer(NativeHeap heap, Workers workers, IntegerPath path) {
+        this.heap = heap;
+        this.workers = workers;
+        this.path = path;
+    }
+
+    /** Rows {@code [from, to)} of one product of the batch. */
+    record Tile(int batch, int from, int to) {
+        int rows() {
+            return to - from;
+        }
+    }
+
+    double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
+            int from, int to) {
+        if (candidates.isEmpty()) {
+            return new double[0][];
+        }
+        check(problem, searched, fixed, candidates, from, to);
+        List<Tile> tiles = tiles(problem, from, to);
+        int groups = candidates.get(0).size();
+        double[][] losses = new double[candidates.size()][groups];
+        int block = candidatesAtATime(problem, searched, candidates.size());
+        for (int start = 0; start < candidates.size(); start += block) {
+            int end = Math.min(candidates.size(), start + block);
+            double[][] blockLosses = scoreBlock(problem, searched, fixed, candidates.subList(start, end), tiles);
+            System.arraycopy(blockLosses, 0, losses, start, end - start);
+        }
+        return losses;
+    }
+
+    private double[][] scoreBlock(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
+            List<List<CodeGrid>> candidates, List<Tile> tiles) {
+        int groups = candidates.get(0).size();
+        // tiles are the natural items; when they are few, split the candidates too
+        int parts = Math.min(candidates.size(), Math.max(1, (MIN_ITEMS_PER_WORKER * workers.count() + tiles.size() - 1) / tiles.size()));
+        double[][][] tileLosses = new double[tiles.size()][candidates.size()][];
+        try (CpuScope scope = new CpuScope(heap)) {
+            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, path, scope, workers);
+            workers.run(tiles.size() * parts, item -> {
+                int tile = item / parts;
+                int part = item % parts;
+                int first = part * candidates.size() / parts;
+                int last = (part + 1) * candidates.size() / parts;
+                new TileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
+            });
+        }
+        double[][] losses = new double[candidates.size()][groups];
+        for (double[][] tile : tileLosses) {
+            for (int c = 0; c < losses.length; c++) {
+                for (int g = 0; g < groups; g++) {
+                    losses[c][g] += tile[c][g];
+                }
+            }
+        }
+        return losses;
+    }
+
+    private static List<Tile> tiles(MatmulProblem problem, int from, int to) {
+        List<Tile> tiles = new ArrayList<>();
+        int height = tileRows(problem);
+        if (problem.batch() == 1) {
+            addRows(tiles, 0, from, to, height);
+        } else {
+            for (int batch = from * problem.heads(); batch < to * problem.heads(); batch++) {
+                addRows(tiles, batch, 0, problem.n(), height);
+            }
+        }
+        return tiles;
+    }
+
+    private static void addRows(List<Tile> tiles, int batch, int from, int to, int height) {
+        for (int row = from; row < to; row += height) {
+            tiles.add(new Tile(batch, row, Math.min(to, row + height)));
+        }
+    }
+
+    private static int tileRows(MatmulProblem problem) {
+        long bytesPerRow = 3L * Float.BYTES * problem.m() + 5L * problem.k();
+        long rows = TILE_BYTES / bytesPerRow;
+        // of an attention product all rows at once if they nearly fit: its right side is prepared per tile
+        if (problem.batch() > 1 && problem.n() <= rows * 3 / 2) {
+            return problem.n();
+        }
+        return (int) Math.max(16, Math.min(256, rows / 16 * 16));
+    }
+
+    private int candidatesAtATime(MatmulProblem problem, Operand searched, int count) {
+        if (searched == Operand.LEFT || problem.batch() > 1) {
+            return count;
+        }
+        long bytes = (long) problem.k() * problem.m() * (path == IntegerPath.INT8 ? 1 : Float.BYTES);
+        return (int) Math.max(1, Math.min(count, BLOCK_BYTES / bytes));
+    }
+
+    private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
+            int from, int to) {
+        if (from < 0 || to > problem.units() || from >= to) {
+            throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
+        }
+        List<List<CodeGrid>> rights = searched == Operand.RIGHT ? candidates : List.of(fixed);
+        for (List<CodeGrid> grids : rights) {
+            for (CodeGrid grid : grids) {
+                if (grid.ranges().size() != 1) {
+                    throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
+                }
+            }
+        }
+        if (problem.batch() == 1 && !problem.right().at(0).transpose().isDense()) {
+            throw new IllegalArgumentException("The right operand of a single product must lie in memory as [m, k]");
+        }
+        View view = problem.left();
+        if (!view.isDense() || !problem.output().isDense()) {
+            throw new IllegalArgumentException("Operands and outputs of a problem must be dense");
+        }
+    }
+}

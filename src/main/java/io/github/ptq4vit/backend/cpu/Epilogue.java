@@ -1,0 +1,126 @@
+package io.github.ptq4vit.backend.cpu;
+
+import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_binary;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_eltwise;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_sum;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_create;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_create;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_post_ops;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_scales_mask;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import org.bytedeco.dnnl.dnnl_memory_desc;
+import org.bytedeco.dnnl.dnnl_post_ops;
+import org.bytedeco.dnnl.dnnl_primitive_attr;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * What a product or an elementwise operation does to each result while it is in registers, in order. Equal by value, to
+ * be part of a primitive's key.
+ *
+ * @param columnScales whether an integer product is first of all scaled by a number a column
+ * @param steps the post-operations
+ */
+record Epilogue(boolean columnScales, List<Step> steps) {
+
+    /** No post-operations. */
+    static final Epilogue NONE = new Epilogue(false, List.of());
+
+    /** What a step does to the result r. */
+    enum Kind {
+        /** {@code r += old contents of the destination}. */
+        ACCUMULATE,
+        /** {@code r -= t} for a tensor t as large as the result. */
+        SUBTRACT,
+        /** {@code r *= t}. */
+        MULTIPLY,
+        /** {@code r *= r}. */
+        SQUARE,
+        /** {@code r = |r|}. */
+        ABSOLUTE,
+        /** {@code r = min(max(r, alpha), beta)}. */
+        CLIP,
+        /** {@code r = roundHalfEven(r)}. */
+        ROUND,
+        /** {@code r = alpha * r + beta}. */
+        LINEAR,
+        /** {@code r *= t} for one number t a column. */
+        MULTIPLY_COLUMNS,
+        /** {@code r += t} for one number t a column. */
+        ADD_COLUMNS
+    }
+
+    /** One step; alpha and beta as its kind says. */
+    record Step(Kind kind, float alpha, float beta) {
+        static Step of(Kind kind) {
+            return new Step(kind, 0, 0);
+        }
+    }
+
+    static Epilogue of(Kind... kinds) {
+        return new Epilogue(false, Stream.of(kinds).map(Step::of).toList());
+    }
+
+    static Epilogue clip(float min, float max) {
+        return new Epilogue(false, List.of(new Step(Kind.CLIP, min, max)));
+    }
+
+    /** The same with integer column scales. */
+    Epilogue scaled() {
+        return new Epilogue(true, steps);
+    }
+
+    Epilogue then(Kind... kinds) {
+        return new Epilogue(columnScales, Stream.concat(steps.stream(), Stream.of(kinds).map(Step::of)).toList());
+    }
+
+    /** Compiles to oneDNN's attributes; the arguments that the steps need are appended to {@code slots}. */
+    dnnl_primitive_attr compile(Layout result, Slots slots) {
+        dnnl_primitive_attr attributes = new dnnl_primitive_attr();
+        OneDnn.check(dnnl_primitive_attr_create(attributes), "attributes");
+        if (columnScales) {
+            OneDnn.check(dnnl_primitive_attr_set_scales_mask(attributes, dnnl.DNNL_ARG_WEIGHTS, 1 << (result.rank() - 1)),
+                    "column scales");
+            slots.add(dnnl.DNNL_ARG_ATTR_SCALES | dnnl.DNNL_ARG_WEIGHTS, OneDnn.dense(dnnl.dnnl_f32, result.size(-1)));
+        }
+        dnnl_post_ops operations = new dnnl_post_ops();
+        OneDnn.check(dnnl_post_ops_create(operations), "post-operations");
+        for (int i = 0; i < steps.size(); i++) {
+            Step step = steps.get(i);
+            int slot = (dnnl.DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE * (i + 1)) | dnnl.DNNL_ARG_SRC_1;
+            int status = switch (step.kind) {
+                case ACCUMULATE -> dnnl_post_ops_append_sum(operations, 1, 0, dnnl.dnnl_data_type_undef);
+                case SUBTRACT -> binary(operations, dnnl.dnnl_binary_sub, slots.add(slot, full(result)));
+                case MULTIPLY -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, full(result)));
+                case MULTIPLY_COLUMNS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, columns(result)));
+                case ADD_COLUMNS -> binary(operations, dnnl.dnnl_binary_add, slots.add(slot, columns(result)));
+                case SQUARE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_square, 0, 0);
+                case ABSOLUTE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_abs, 0, 0);
+                case CLIP -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_clip, step.alpha, step.beta);
+                case ROUND -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_round, 0, 0);
+                case LINEAR -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_linear, step.alpha, step.beta);
+            };
+            OneDnn.check(status, "post-operation " + step.kind);
+        }
+        OneDnn.check(dnnl_primitive_attr_set_post_ops(attributes, operations), "post-operations");
+        return attributes;
+    }
+
+    private static dnnl_memory_desc full(Layout result) {
+        return result.withType(dnnl.dnnl_f32).descriptor();
+    }
+
+    /** One number a column, to be repeated along the other axes. */
+    static dnnl_memory_desc columns(Layout result) {
+        long[] sizes = new long[result.rank()];
+        Arrays.fill(sizes, 1);
+        sizes[sizes.length - 1] = result.size(-1);
+        return OneDnn.dense(dnnl.dnnl_f32, sizes);
+    }
+
+    private static int binary(dnnl_post_ops operations, int kind, dnnl_memory_desc other) {
+        return dnnl_post_ops_append_binary(operations, kind, other);
+    }
+}

@@ -1,0 +1,60 @@
+package io.github.ptq4vit.backend.cpu;
+
+import java.nio.FloatBuffer;
+import java.util.Arrays;
+
+/** Plain loops over native memory, copied piecewise to arrays on which the compiler's vector code works. */
+final class Reductions {
+    private static final int PIECE = 4096;
+
+    private Reductions() {
+    }
+
+    static float[] maxima(FloatBuffer x, int outer, int groups, int inner, boolean absolute) {
+        float[] maxima = new float[groups];
+        Arrays.fill(maxima, Float.NEGATIVE_INFINITY);
+        float[] piece = new float[Math.min(inner, PIECE)];
+        int at = 0;
+        for (int o = 0; o < outer; o++) {
+            for (int g = 0; g < groups; g++) {
+                for (int start = 0; start < inner; start += PIECE) {
+                    int length = Math.min(PIECE, inner - start);
+                    x.get(at, piece, 0, length);
+                    at += length;
+                    maxima[g] = Math.max(maxima[g], absolute ? largestMagnitude(piece, length) : largest(piece, length));
+                }
+            }
+        }
+        return maxima;
+    }
+
+    private static float largestMagnitude(float[] numbers, int count) {
+        float largest = 0;
+        for (int i = 0; i < count; i++) {
+            largest = Math.max(largest, Math.abs(numbers[i]));
+        }
+        return largest;
+    }
+
+    private static float largest(float[] numbers, int count) {
+        float largest = Float.NEGATIVE_INFINITY;
+        for (int i = 0; i < count; i++) {
+            largest = Math.max(largest, numbers[i]);
+        }
+        return largest;
+    }
+
+    static double[] rowSums(FloatBuffer x, int columns) {
+        double[] sums = new double[x.limit() / columns];
+        float[] row = new float[columns];
+        for (int i = 0; i < sums.length; i++) {
+            x.get(i * columns, row);
+            double sum = 0;
+            for (float number : row) {
+                sum += number;
+            }
+            sums[i] = sum;
+        }
+        return sums;
+    }
+}

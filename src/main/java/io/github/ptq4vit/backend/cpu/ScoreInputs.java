@@ -1,0 +1,153 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.Distance;
+import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.Operand;
+import java.nio.FloatBuffer;
+import java.util.List;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * What the tiles of one search share: the grids, the column scales of every candidate, and for a linear layer the codes of
+ * the right operand (of each candidate if it is the one searched), packed once.
+ */
+final class ScoreInputs {
+    final MatmulProblem problem;
+    final Operand searched;
+    final List<CodeGrid> fixed;
+    final List<List<CodeGrid>> candidates;
+    final Coder coder;
+    /** Ranges of codes of the left operand. */
+    final int ranges;
+    /** Whether the left operand stays float32. */
+    final boolean floatLeft;
+    /** Codes of the right operand, for a single product: one, or one a candidate; packed. */
+    private final long[] rights;
+    private final long scales;
+
+    ScoreInputs(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
+            IntegerPath path, CpuScope scope, Workers workers) {
+        this.problem = problem;
+        this.searched = searched;
+        this.fixed = fixed;
+        this.candidates = candidates;
+        this.floatLeft = searched == Operand.RIGHT && fixed.isEmpty();
+        this.coder = new Coder(floatLeft ? dnnl.dnnl_f32 : path.codeType());
+        this.ranges = floatLeft ? 1 : leftGrids(0).get(0).ranges().size();
+        this.scales = allScales(scope);
+        this.rights = problem.batch() == 1 ? packRights(scope, workers) : new long[0];
+    }
+
+    List<CodeGrid> leftGrids(int candidate) {
+        return searched == Operand.LEFT ? candidates.get(candidate) : fixed;
+    }
+
+    List<CodeGrid> rightGrids(int candidate) {
+        return searched == Operand.RIGHT ? candidates.get(candidate) : fixed;
+    }
+
+    CodeGrid leftGrid(int candidate, int head) {
+        List<CodeGrid> grids = leftGrids(candidate);
+        return grids.get(grids.size() == 1 ? 0 : head);
+    }
+
+    CodeGrid rightGrid(int candidate, int group) {
+        List<CodeGrid> grids = rightGrids(candidate);
+        return grids.get(grids.size() == 1 ? 0 : group);
+    }
+
+    /** Address of the packed right operand of a single product. */
+    long right(int candidate) {
+        return rights[rights.length == 1 ? 0 : candidate];
+    }
+
+    /** Layout of the right operand's codes: packed where products are integer. */
+    Layout rightLayout() {
+        Layout plain = plainRight();
+        return coder.codeType() == dnnl.dnnl_s8 ? Layout.packed(plain.type(), problem.k(), problem.m()) : plain;
+    }
+
+    /** Layout of the codes as they are encoded: like the numbers in memory. */
+    Layout plainRight() {
+        return problem.right().at(0).transpose().isDense()
+                ? Layout.dense(coder.codeType(), problem.m(), problem.k()).transposed()
+                : Layout.dense(coder.codeType(), problem.k(), problem.m());
+    }
+
+    /** Address of the {@code [m]} scales of a candidate's products in a range, for one head. */
+    long scales(int candidate, int head, int range) {
+        return scales + ((((long) candidate * problem.heads() + head) * ranges + range) * problem.m()) * Float.BYTES;
+    }
+
+    /** Packs a right operand for the products of a tile of the usual height. */
+    void pack(Worker worker, CodeProduct product, long plain, long packed) {
+        worker.packing(plainRight(), product.packedFor().orElseThrow()).run(plain, packed);
+    }
+
+    /** The finishing product of a tile: all ranges, or only those from {@code firstRange} on. */
+    CodeProduct product(Worker worker, int rows, int firstRange) {
+        boolean bias = firstRange == 0 && problem.bias().isPresent();
+        Layout destination = Layout.dense(dnnl.dnnl_f32, rows, problem.m());
+        return new CodeProduct(worker, coder.codeType(), ranges - firstRange, rows, problem.k(), rightLayout(), bias,
+                destination, comparison());
+    }
+
+    private Epilogue.Kind[] comparison() {
+        if (problem.distance() == Distance.SQUARED) {
+            return problem.weight().isPresent()
+                    ? new Epilogue.Kind[] {Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE, Epilogue.Kind.MULTIPLY}
+                    : new Epilogue.Kind[] {Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE};
+        }
+        return problem.distance() == Distance.ABSOLUTE
+                ? new Epilogue.Kind[] {Epilogue.Kind.SUBTRACT, Epilogue.Kind.ABSOLUTE} : new Epilogue.Kind[0];
+    }
+
+    private long allScales(CpuScope scope) {
+        int m = problem.m();
+        CpuBuffer memory = scope.bytes((long) candidates.size() * problem.heads() * ranges * m * Float.BYTES);
+        FloatBuffer row = FloatBuffer.allocate(m);
+        long at = memory.address();
+        for (int candidate = 0; candidate < candidates.size(); candidate++) {
+            for (int head = 0; head < problem.heads(); head++) {
+                for (int range = 0; range < ranges; range++) {
+                    float left = floatLeft ? 1 : leftGrid(candidate, head).ranges().get(range).step();
+                    for (int column = 0; column < m; column++) {
+                        int group = problem.heads() > 1 ? head : column / (m / problem.columnGroups());
+                        row.put(column, left * rightGrid(candidate, group).ranges().get(0).step());
+                    }
+                    CpuBuffer.at(at, m * Float.BYTES).asFloatBuffer().put(row.duplicate());
+                    at += (long) m * Float.BYTES;
+                }
+            }
+        }
+        return memory.address();
+    }
+
+    private long[] packRights(CpuScope scope, Workers workers) {
+        long[] addresses = new long[searched == Operand.RIGHT ? candidates.size() : 1];
+        boolean packing = coder.codeType() == dnnl.dnnl_s8;
+        int rows = Math.min(problem.n(), 64);
+        long bytes = packing
+                ? Worker.current().product(product(Worker.current(), rows, 0).packedFor().orElseThrow()).weightBytes()
+                : (long) problem.k() * problem.m() * Float.BYTES;
+        for (int i = 0; i < addresses.length; i++) {
+            addresses[i] = scope.bytes(bytes).address();
+        }
+        long numbers = CpuBuffer.address(problem.right());
+        int groups = rightGrids(0).size();
+        long groupSize = (long) problem.k() * problem.m() / groups;
+        workers.run(addresses.length, candidate -> {
+            Worker worker = Worker.current();
+            long plain = packing ? worker.scratch("right plain", (long) problem.k() * problem.m()) : addresses[candidate];
+            for (int group = 0; group < groups; group++) {
+                coder.encode(worker, numbers + group * groupSize * Float.BYTES, groupSize, rightGrid(candidate, group), 0,
+                        plain + group * groupSize * coder.bytesPerCode());
+            }
+            if (packing) {
+                pack(worker, product(worker, rows, 0), plain, addresses[candidate]);
+            }
+        });
+        return addresses;
+    }
+}

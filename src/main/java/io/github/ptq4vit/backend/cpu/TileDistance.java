@@ -1,0 +1,129 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.Distance;
+import io.github.ptq4vit.backend.MatmulProblem;
+import java.nio.FloatBuffer;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * From a tile of results to a loss per group. For squared and absolute distances the product's post-operations have left
+ * each element's loss, and a product with ones adds the rows; cosine and Pearson need sums along the rows, which are
+ * products with the indicator of the column groups.
+ */
+final class TileDistance {
+    private static final int F32 = dnnl.dnnl_f32;
+    /** As in the usual definition of cosine similarity. */
+    private static final double SMALLEST_NORM = 1e-8;
+
+    private final Worker worker;
+    private final MatmulProblem problem;
+    private final int rows;
+    private final long result;
+    private final long output;
+
+    /**
+     * @param result address of what the product wrote, {@code [rows, m]}
+     * @param output address of the rows of O
+     */
+    TileDistance(Worker worker, MatmulProblem problem, int rows, long result, long output) {
+        this.worker = worker;
+        this.problem = problem;
+        this.rows = rows;
+        this.result = result;
+        this.output = output;
+    }
+
+    /**
+     * @param groups how many losses
+     * @param head the tile's head where heads are the groups; -1 where columns are
+     */
+    double[] perGroup(int groups, int head) {
+        boolean elementwise = problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE;
+        if (head >= 0) {
+            double[] losses = new double[groups];
+            losses[groups == 1 ? 0 : head] = elementwise ? sums(1)[0] : similarityLosses(1)[0];
+            return losses;
+        }
+        return elementwise ? sums(groups) : similarityLosses(groups);
+    }
+
+    private double[] sums(int groups) {
+        int m = problem.m();
+        long ones = ones(rows, 1);
+        long columns = worker.scratch("tile columns", (long) m * Float.BYTES);
+        worker.product(new Worker.Product(Layout.dense(F32, 1, rows), Layout.dense(F32, rows, m), false, Layout.dense(F32, 1, m),
+                Epilogue.NONE)).primitive().run(ones, result, columns);
+        FloatBuffer numbers = CpuBuffer.at(columns, m * Float.BYTES).asFloatBuffer();
+        double[] sums = new double[groups];
+        int width = m / groups;
+        for (int group = 0; group < groups; group++) {
+            double sum = 0;
+            for (int column = group * width; column < (group + 1) * width; column++) {
+                sum += numbers.get(column);
+            }
+            sums[group] = sum;
+        }
+        return sums;
+    }
+
+    private double[] similarityLosses(int groups) {
+        int width = problem.m() / groups;
+        boolean centred = problem.distance() == Distance.PEARSON;
+        float[] dots = rowSums("dots", multiplied(output, result), groups);
+        float[] squares = rowSums("squares", multiplied(result, result), groups);
+        float[] truths = rowSums("truths", multiplied(output, output), groups);
+        float[] sums = centred ? rowSums("sums", result, groups) : new float[0];
+        float[] truthSums = centred ? rowSums("truth sums", output, groups) : new float[0];
+        double[] losses = new double[groups];
+        for (int row = 0; row < rows; row++) {
+            for (int group = 0; group < groups; group++) {
+                int at = row * groups + group;
+                double dot = dots[at];
+                double square = squares[at];
+                double truth = truths[at];
+                if (centred) {
+                    dot -= (double) sums[at] * truthSums[at] / width;
+                    square -= (double) sums[at] * sums[at] / width;
+                    truth -= (double) truthSums[at] * truthSums[at] / width;
+                }
+                double norms = Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, square)))
+                        * Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, truth)));
+                losses[group] += 1 - dot / norms;
+            }
+        }
+        return losses;
+    }
+
+    private long multiplied(long a, long b) {
+        Layout tile = Layout.dense(F32, rows, problem.m());
+        long product = worker.scratch("tile products", (long) rows * problem.m() * Float.BYTES);
+        worker.binary(dnnl.dnnl_binary_mul, tile, tile, tile, Epilogue.NONE).run(a, b, product);
+        return product;
+    }
+
+    /** Sums of each row by column group, {@code [rows, groups]}. */
+    private float[] rowSums(String purpose, long numbers, int groups) {
+        int m = problem.m();
+        long indicator = ones(m, groups);
+        long sums = worker.scratch("tile " + purpose, (long) rows * groups * Float.BYTES);
+        worker.product(new Worker.Product(Layout.dense(F32, rows, m), Layout.dense(F32, m, groups), false,
+                Layout.dense(F32, rows, groups), Epilogue.NONE)).primitive().run(numbers, indicator, sums);
+        float[] copy = new float[rows * groups];
+        CpuBuffer.at(sums, copy.length * Float.BYTES).asFloatBuffer().get(copy);
+        return copy;
+    }
+
+    /** A {@code [count, groups]} matrix whose column g is 1 in the g-th part of the rows. */
+    private long ones(int count, int groups) {
+        String purpose = "ones " + count + "x" + groups;
+        if (!worker.hasScratch(purpose)) {
+            float[] matrix = new float[count * groups];
+            for (int row = 0; row < count; row++) {
+                matrix[row * groups + row / (count / groups)] = 1;
+            }
+            long address = worker.scratch(purpose, (long) matrix.length * Float.BYTES);
+            CpuBuffer.at(address, matrix.length * Float.BYTES).asFloatBuffer().put(matrix);
+        }
+        return worker.scratch(purpose, 0);
+    }
+}
