@@ -8,7 +8,6 @@ import java.nio.file.Path;
 import java.util.Iterator;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
-import javax.imageio.event.IIOReadWarningListener;
 import javax.imageio.stream.ImageInputStream;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.slf4j.Logger;
@@ -77,8 +76,7 @@ public final class ImageDecoder {
         ImageReader reader = readers.next();
         try (ImageInputStream input = new MemoryCacheImageInputStream(new ByteArrayInputStream(content))) {
             reader.setInput(input, true, true);
-            IIOReadWarningListener listener = (source, warning) -> LOG.debug("{}: {}", name, warning);
-            reader.addIIOReadWarningListener(listener);
+            reader.addIIOReadWarningListener((source, warning) -> warn(name, warning));
             long pixels = (long) reader.getWidth(0) * reader.getHeight(0);
             if (pixels > MAX_PIXELS) {
                 throw new ImageException("The image " + name + " of " + reader.getWidth(0) + " x "
@@ -92,6 +90,15 @@ public final class ImageDecoder {
             throw damaged(name, e);
         } finally {
             reader.dispose();
+        }
+    }
+
+    /** Wrong bytes inside the compressed data spoil a part of the image; Pillow uses it all the same, in silence. */
+    private static void warn(String name, String warning) {
+        if (warning.startsWith("Corrupt JPEG data")) {
+            LOG.warn("The image {} is used although its decoder says: {}", name, warning);
+        } else {
+            LOG.debug("{}: {}", name, warning);
         }
     }
 

@@ -86,16 +86,23 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
         return 3 * crop * crop;
     }
 
-    /** The transformed image, {@code [3, crop, crop]}, row-major: all of red, then green, then blue. */
+    /**
+     * The transformed image, {@code [3, crop, crop]}, row-major: all of red, then green, then blue.
+     *
+     * @throws ImageException if the longer side would become longer than 2^31 pixels
+     */
     public float[] apply(RgbImage image) {
         float[] pixels = new float[elements()];
-        RgbImage visible = image;
         int width = image.width();
         int height = image.height();
         if (resize != 0) {
             int shorter = Math.min(width, height);
             long longer = Math.max(width, height);
-            int stretched = Math.toIntExact((long) ((double) (resize * longer) / shorter));
+            int stretched = (int) ((double) (resize * longer) / shorter);
+            if (stretched == Integer.MAX_VALUE) {
+                throw new ImageException("An image of " + width + " x " + height + " pixels is too long and narrow to "
+                        + "resize its shorter side to " + resize);
+            }
             width = width == shorter ? resize : stretched;
             height = image.height() == shorter ? resize : stretched;
         }
@@ -103,7 +110,7 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
         int top = offset(height);
         int fromX = Math.max(0, left);
         int fromY = Math.max(0, top);
-        visible = BicubicResize.resize(image, width, height, fromX, fromY,
+        RgbImage visible = BicubicResize.resize(image, width, height, fromX, fromY,
                 Math.min(width, left + crop) - fromX, Math.min(height, top + crop) - fromY);
         normalise(visible, fromX - left, fromY - top, pixels);
         return pixels;

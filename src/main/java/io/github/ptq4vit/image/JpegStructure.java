@@ -74,7 +74,8 @@ record JpegStructure(Colors colors) {
             case 1:
                 return Colors.GREY;
             case 3:
-                boolean rgb = !jfif && (adobeTransform == 0 || adobeTransform < 0 && ids == ('R' << 16 | 'G' << 8 | 'B'));
+                boolean namedRgb = ids == ('R' << 16 | 'G' << 8 | 'B');
+                boolean rgb = !jfif && (adobeTransform == 0 || adobeTransform < 0 && namedRgb);
                 return rgb ? Colors.RGB : Colors.YCC;
             case 4:
                 return adobeTransform == 2 ? Colors.YCCK : Colors.CMYK;
