@@ -1,0 +1,149 @@
+package io.github.ptq4vit.image;
+
+import java.util.Arrays;
+import java.util.Locale;
+
+/**
+ * The evaluation transform of timm and torchvision: resize the shorter side (bicubic, antialiased, on 8 bits, as
+ * Pillow), cut out the centre, divide by 255, subtract the mean and divide by the standard deviation in float32.
+ * Source: timm data/transforms_factory.py (transforms_imagenet_eval), torchvision transforms/functional.py.
+ *
+ * @param resize length of the shorter side in pixels after resizing, 0 to keep the image's size and only crop
+ * @param crop side in pixels of the square that is cut out; an image smaller than that gets a black border
+ * @param mean of each channel, in units where white is 1
+ * @param std of each channel, in the same units, positive
+ */
+public record ImageTransform(int resize, int crop, Channels mean, Channels std) {
+    /** Mean of ImageNet: DeiT, Swin and most others. */
+    public static final Channels IMAGENET_MEAN = new Channels(0.485f, 0.456f, 0.406f);
+    /** Standard deviation of ImageNet. */
+    public static final Channels IMAGENET_STD = new Channels(0.229f, 0.224f, 0.225f);
+    /** Mean and standard deviation of timm's ViTs from Google: pixels from -1 to 1. */
+    public static final Channels HALF = new Channels(0.5f, 0.5f, 0.5f);
+    private static final int MAX_SIDE = 1 << 14;
+
+    public ImageTransform {
+        if (resize < 0 || resize > MAX_SIDE) {
+            throw new IllegalArgumentException("resize is " + resize + ", allowed are 1 to " + MAX_SIDE
+                    + " pixels or none, for example resize=248");
+        }
+        if (crop < 1 || crop > MAX_SIDE) {
+            throw new IllegalArgumentException("crop is " + crop + ", allowed are 1 to " + MAX_SIDE
+                    + " pixels, for example crop=224");
+        }
+        for (int c = 0; c < 3; c++) {
+            if (!Float.isFinite(mean.get(c))) {
+                throw new IllegalArgumentException("mean is " + mean + ", allowed are finite numbers, for example "
+                        + "mean=" + IMAGENET_MEAN);
+            }
+            if (!(std.get(c) > 0) || !Float.isFinite(std.get(c))) {
+                throw new IllegalArgumentException("std is " + std + ", allowed are positive numbers, for example "
+                        + "std=" + IMAGENET_STD);
+            }
+        }
+    }
+
+    /** One number for each of red, green and blue; as text separated by colons. */
+    public record Channels(float red, float green, float blue) {
+        /** Of channel 0 (red), 1 (green) or 2 (blue). */
+        public float get(int channel) {
+            return channel == 0 ? red : channel == 1 ? green : blue;
+        }
+
+        @Override
+        public String toString() {
+            return red + ":" + green + ":" + blue;
+        }
+    }
+
+    /**
+     * The transform of a timm model: the shorter side is resized to {@code floor(inputSize / cropPct)}.
+     *
+     * @param inputSize side of the model's input in pixels
+     * @param cropPct share of the resized side that remains, above 0 and up to 1; 0.9 for most ViTs, 0.875 is usual
+     */
+    public static ImageTransform timm(int inputSize, double cropPct, Channels mean, Channels std) {
+        if (!(cropPct > 0) || cropPct > 1) {
+            throw new IllegalArgumentException(String.format(Locale.ROOT,
+                    "cropPct is %s, allowed are numbers above 0 and up to 1, for example 0.9", cropPct));
+        }
+        return new ImageTransform((int) Math.floor(inputSize / cropPct), inputSize, mean, std);
+    }
+
+    /**
+     * This transform with some settings replaced, as given on a command line: {@code resize=248,crop=224,
+     * mean=0.5:0.5:0.5,std=0.5:0.5:0.5}, any of them, in any order. {@code resize=none} only crops; a single number
+     * for mean or std counts for all three channels. Understands what {@link #toString} writes.
+     *
+     * @throws IllegalArgumentException with a sentence that says what is allowed
+     */
+    public ImageTransform with(String settings) {
+        return TransformText.apply(settings, this);
+    }
+
+    /** Number of floats of one transformed image: {@code 3 * crop * crop}. */
+    public int elements() {
+        return 3 * crop * crop;
+    }
+
+    /**
+     * The transformed image, {@code [3, crop, crop]}, row-major: all of red, then green, then blue.
+     *
+     * @throws ImageException if the longer side would become longer than 2^31 pixels
+     */
+    public float[] apply(RgbImage image) {
+        float[] pixels = new float[elements()];
+        int width = image.width();
+        int height = image.height();
+        if (resize != 0) {
+            int shorter = Math.min(width, height);
+            long longer = Math.max(width, height);
+            int stretched = (int) ((double) (resize * longer) / shorter);
+            if (stretched == Integer.MAX_VALUE) {
+                throw new ImageException("An image of " + width + " x " + height + " pixels is too long and narrow to "
+                        + "resize its shorter side to " + resize);
+            }
+            width = width == shorter ? resize : stretched;
+            height = image.height() == shorter ? resize : stretched;
+        }
+        int left = offset(width);
+        int top = offset(height);
+        int fromX = Math.max(0, left);
+        int fromY = Math.max(0, top);
+        RgbImage visible = BicubicResize.resize(image, width, height, fromX, fromY,
+                Math.min(width, left + crop) - fromX, Math.min(height, top + crop) - fromY);
+        normalise(visible, fromX - left, fromY - top, pixels);
+        return pixels;
+    }
+
+    /** First pixel of the crop along an axis; negative where a border is added. Rounds .5 to even, as Python. */
+    private int offset(int size) {
+        return size >= crop ? (int) Math.rint((size - crop) / 2.0) : -((crop - size) / 2);
+    }
+
+    private void normalise(RgbImage visible, int left, int top, float[] pixels) {
+        byte[] rgb = visible.rgb();
+        for (int c = 0; c < 3; c++) {
+            float[] table = new float[256];
+            for (int v = 0; v < 256; v++) {
+                table[v] = (v / 255f - mean.get(c)) / std.get(c);
+            }
+            if (visible.width() != crop || visible.height() != crop) {
+                Arrays.fill(pixels, c * crop * crop, (c + 1) * crop * crop, table[0]);
+            }
+            int from = c;
+            for (int y = 0; y < visible.height(); y++) {
+                int to = (c * crop + top + y) * crop + left;
+                for (int x = 0; x < visible.width(); x++, from += 3) {
+                    pixels[to + x] = table[rgb[from] & 0xff];
+                }
+            }
+        }
+    }
+
+    /** All settings in the form that {@link #with} reads; the same for equal transforms, fit for provenance. */
+    @Override
+    public String toString() {
+        return "resize=" + (resize == 0 ? "none" : resize) + ",crop=" + crop + ",mean=" + mean + ",std=" + std;
+    }
+}

@@ -1,0 +1,80 @@
+package io.github.ptq4vit.image;
+
+import io.github.ptq4vit.image.ImageTransform.Channels;
+import java.util.HashSet;
+import java.util.Set;
+
+/** Reads the text form of an {@link ImageTransform}. */
+final class TransformText {
+    private static final String EXAMPLE = "for example resize=248,crop=224,mean=0.5:0.5:0.5,std=0.5:0.5:0.5";
+
+    private TransformText() {
+    }
+
+    static ImageTransform apply(String settings, ImageTransform base) {
+        ImageTransform transform = base;
+        Set<String> seen = new HashSet<>();
+        for (String setting : settings.split(",", -1)) {
+            int equals = setting.indexOf('=');
+            if (equals < 0) {
+                throw new IllegalArgumentException("The transform \"" + settings + "\" has \"" + setting.strip()
+                        + "\" where a name=value is expected, " + EXAMPLE);
+            }
+            String name = setting.substring(0, equals).strip();
+            String value = setting.substring(equals + 1).strip();
+            if (!seen.add(name)) {
+                throw new IllegalArgumentException("The transform \"" + settings + "\" has " + name + " twice");
+            }
+            transform = set(transform, name, value);
+        }
+        return transform;
+    }
+
+    private static ImageTransform set(ImageTransform base, String name, String value) {
+        switch (name) {
+            case "resize":
+                int resize = value.equals("none") ? 0 : pixels(name, value);
+                return new ImageTransform(resize, base.crop(), base.mean(), base.std());
+            case "crop":
+                return new ImageTransform(base.resize(), pixels(name, value), base.mean(), base.std());
+            case "mean":
+                return new ImageTransform(base.resize(), base.crop(), channels(name, value), base.std());
+            case "std":
+                return new ImageTransform(base.resize(), base.crop(), base.mean(), channels(name, value));
+            default:
+                throw new IllegalArgumentException("The transform has no setting \"" + name
+                        + "\", only resize, crop, mean and std, " + EXAMPLE);
+        }
+    }
+
+    private static int pixels(String name, String value) {
+        try {
+            int pixels = Integer.parseInt(value);
+            if (pixels > 0) {
+                return pixels;
+            }
+        } catch (NumberFormatException e) {
+            // told below, together with the numbers that are not positive
+        }
+        throw new IllegalArgumentException(name + " is \"" + value + "\", expected is a positive whole number of pixels"
+                + (name.equals("resize") ? " or none" : "") + ", " + EXAMPLE);
+    }
+
+    private static Channels channels(String name, String value) {
+        String[] parts = value.split(":", -1);
+        try {
+            if (parts.length == 1) {
+                float all = Float.parseFloat(parts[0]);
+                return new Channels(all, all, all);
+            }
+            if (parts.length == 3) {
+                return new Channels(Float.parseFloat(parts[0]), Float.parseFloat(parts[1]),
+                        Float.parseFloat(parts[2]));
+            }
+        } catch (NumberFormatException e) {
+            // told below, together with the wrong number of numbers
+        }
+        throw new IllegalArgumentException(name + " is \"" + value
+                + "\", expected are three numbers with colons between them (or one for all), " + EXAMPLE);
+    }
+}

@@ -1,0 +1,75 @@
+package io.github.ptq4vit.image;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.github.ptq4vit.image.ImageTransform.Channels;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ImageTransformTest {
+    private static final ImageTransform VIT = ImageTransform.timm(224, 0.9, ImageTransform.HALF, ImageTransform.HALF);
+
+    @ParameterizedTest(name = "{0}, resize {1}, crop {2}")
+    @CsvSource({"97x61, 40, 32", "97x61, 37, 32", "64x256, 33, 32", "97x61, 0, 32", "97x61, 0, 72", "5x3, 0, 8",
+        "97x61, 61, 61"})
+    void theTransformEqualsTorchvisionToTheLastBit(String source, int resize, int crop) {
+        ImageTransform transform = new ImageTransform(resize, crop, ImageTransform.IMAGENET_MEAN,
+                ImageTransform.IMAGENET_STD);
+        float[] found = transform.apply(Golden.image("resize/source-" + source + ".png"));
+        assertArrayEquals(Golden.floats("transform/" + source + "-" + resize + "-" + crop + ".f32"), found);
+    }
+
+    @Test
+    void theMiddleOfAnOddMarginIsRoundedToTheEvenPixel() {
+        // margins of 1, 3, 5 and 7 pixels; round(0.5), round(1.5), round(2.5), round(3.5) in Python
+        int[] expected = {0, 2, 2, 4};
+        for (int i = 0; i < expected.length; i++) {
+            int width = 4 + 2 * i + 1;
+            byte[] rgb = new byte[width * 4 * 3];
+            for (int p = 0; p < rgb.length; p++) {
+                rgb[p] = (byte) (p / 3 % width);
+            }
+            ImageTransform transform = VIT.with("resize=none,crop=4,mean=0,std=1");
+            float[] pixels = transform.apply(new RgbImage(width, 4, rgb));
+            assertEquals(expected[i], Math.round(pixels[0] * 255));
+        }
+    }
+
+    @Test
+    void timmResizesToTheCropDividedByItsShareRoundedDown() {
+        assertEquals(248, VIT.resize());
+        assertEquals(256, ImageTransform.timm(224, 0.875, ImageTransform.HALF, ImageTransform.HALF).resize());
+        assertEquals(384, ImageTransform.timm(384, 1.0, ImageTransform.HALF, ImageTransform.HALF).resize());
+        assertThrows(IllegalArgumentException.class,
+                () -> ImageTransform.timm(224, 90, ImageTransform.HALF, ImageTransform.HALF));
+    }
+
+    @Test
+    void theTextFormIsReadBack() {
+        ImageTransform transform = new ImageTransform(0, 96, ImageTransform.IMAGENET_MEAN, ImageTransform.IMAGENET_STD);
+        assertEquals("resize=none,crop=96,mean=0.485:0.456:0.406,std=0.229:0.224:0.225", transform.toString());
+        assertEquals(transform, VIT.with(transform.toString()));
+    }
+
+    @Test
+    void settingsReplaceOnlyWhatTheyName() {
+        ImageTransform changed = VIT.with("resize=256, mean=0.1:0.2:0.3");
+        assertEquals(new ImageTransform(256, 224, new Channels(0.1f, 0.2f, 0.3f), ImageTransform.HALF), changed);
+        assertEquals(ImageTransform.HALF, changed.with("mean=0.5").mean());
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @CsvSource(delimiter = ';', value = {
+        "resize=big; resize is \"big\"", "resize=0; resize is \"0\"", "crop=none; crop is \"none\"",
+        "mean=0.5:0.5; mean is \"0.5:0.5\"", "std=0:1:1; std is 0.0:1.0:1.0", "mean=NaN; mean is NaN",
+        "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
+        "resize=99999; resize is 99999", "'crop=224,'; has \"\" where"})
+    void aWrongSettingIsRefusedWithWhatIsAllowed(String settings, String expected) {
+        IllegalArgumentException error = assertThrows(IllegalArgumentException.class, () -> VIT.with(settings));
+        assertTrue(error.getMessage().contains(expected), error.getMessage());
+    }
+}
