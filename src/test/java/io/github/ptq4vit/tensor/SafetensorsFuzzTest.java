@@ -15,10 +15,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class SafetensorsFuzzTest {
-    private static final int TRIES = 4000;
+    private static final int TRIES = 2000;
     @TempDir
     Path folder;
     private byte[] valid;
+    private int files;
 
     @BeforeEach
     void writeAValidFile() throws IOException {
@@ -65,7 +66,8 @@ class SafetensorsFuzzTest {
     }
 
     private boolean refuses(byte[] bytes) throws IOException {
-        Path path = Files.write(folder.resolve("fuzzed.safetensors"), bytes);
+        // A new file each time: shortening one that is still mapped is slow.
+        Path path = Files.write(folder.resolve("fuzzed" + files++ + ".safetensors"), bytes);
         try (SafetensorsFile file = SafetensorsFile.open(path)) {
             for (String name : file.names()) {
                 switch (file.info(name).dtype()) {
@@ -77,7 +79,7 @@ class SafetensorsFuzzTest {
             }
             return false;
         } catch (TensorFileException e) {
-            assertTrue(e.getMessage().contains("fuzzed.safetensors"), e.getMessage());
+            assertTrue(e.getMessage().startsWith(path.toString()), e.getMessage());
             return true;
         } catch (RuntimeException | Error e) {
             return fail("bytes " + Arrays.toString(bytes), e);
