@@ -92,8 +92,8 @@ class SafetensorsFileTest {
         long hole = 5L << 30;
         byte[] header = RawSafetensors.bytes("{\"hole\":{\"dtype\":\"U8\",\"shape\":[5,1073741824],"
                 + "\"data_offsets\":[0," + hole + "]},\"f\":{\"dtype\":\"F32\",\"shape\":[2],"
-                + "\"data_offsets\":[" + hole + "," + (hole + 8) + "]},\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[" + (hole + 8) + "," + (hole + 16)
-                + "]}}");
+                + "\"data_offsets\":[" + hole + "," + (hole + 8) + "]},\"i\":{\"dtype\":\"I64\",\"shape\":[1],"
+                + "\"data_offsets\":[" + (hole + 8) + "," + (hole + 16) + "]}}");
         try (RandomAccessFile raw = new RandomAccessFile(path.toFile(), "rw")) {
             raw.setLength(header.length + hole + 16);
             raw.write(header);
