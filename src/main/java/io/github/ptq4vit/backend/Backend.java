@@ -85,6 +85,9 @@ public interface Backend extends AutoCloseable {
     /** {@code sum += factor * x * x}. */
     void addSquare(View x, float factor, View sum);
 
+    /** Sets all elements to zero. */
+    void zero(View x);
+
     /** Copies between views of equal sizes and any strides. */
     void copy(View from, View to);
 

@@ -201,6 +201,11 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
+    public void zero(View x) {
+        Pointer.memset(new Address(dense(x)), 0, x.elements() * x.buffer().type().bytes());
+    }
+
+    @Override
     public void copy(View from, View to) {
         if (!Arrays.equals(from.sizes(), to.sizes())) {
             throw new IllegalArgumentException("Cannot copy " + from + " to " + to);
