@@ -152,12 +152,15 @@ public final class CpuBackend implements Backend {
         long rows = x.elements() / x.size(-1);
         long columns = x.size(-1);
         long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
-        long normalised = worker.scratch("normalised", rows * columns * Float.BYTES);
+        long scaled = worker.scratch("scaled gradient", rows * columns * Float.BYTES);
         // the moments once more: cheaper than keeping them for every layer
         worker.layerNorm(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                dense(gamma), normalised);
-        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES,
-                dense(gamma), dense(dy), dense(dx));
+                dense(gamma), scaled);
+        Layout all = Layout.dense(F32, rows, columns);
+        worker.binary(dnnl.dnnl_binary_mul, all, Layout.dense(F32, 1, columns), all, Epilogue.NONE).run(dense(dy), dense(gamma),
+                scaled);
+        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scaled,
+                dense(dx));
     }
 
     @Override
