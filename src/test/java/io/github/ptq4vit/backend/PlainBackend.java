@@ -154,9 +154,21 @@ public final class PlainBackend implements Backend {
             int head = i % a.size(1);
             View left = a.at(image).at(head);
             View right = b.at(image).at(head);
-            double[] codesB = values(read(right), gridsB.get(gridsB.size() == 1 ? 0 : head));
-            double[] codesA = values(read(left), gridsA.get(gridsA.size() == 1 ? 0 : head));
-            write(product(codesA, codesB, left.size(0), left.size(1), right.size(1)), c.at(image).at(head));
+            CodeGrid gridA = gridsA.get(gridsA.size() == 1 ? 0 : head);
+            CodeGrid gridB = gridsB.get(gridsB.size() == 1 ? 0 : head);
+            if (gridB.ranges().size() != 1) {
+                throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
+            }
+            double[] sum = new double[left.size(0) * right.size(1)];
+            for (int range = 0; range < gridA.ranges().size(); range++) {
+                double scale = (double) gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
+                double[] products = product(codes(read(left), gridA, range), codes(read(right), gridB, 0), left.size(0),
+                        left.size(1), right.size(1));
+                for (int j = 0; j < sum.length; j++) {
+                    sum[j] += scale * products[j];
+                }
+            }
+            write(sum, c.at(image).at(head));
         }
     }
 
@@ -276,18 +288,6 @@ public final class PlainBackend implements Backend {
     /** Codes of numbers in one range, of their float32 values. */
     static double[] codes(double[] numbers, CodeGrid grid, int range) {
         return Arrays.stream(numbers).map(x -> grid.code(range, (float) x)).toArray();
-    }
-
-    /** What numbers become through a grid. */
-    private static double[] values(double[] numbers, CodeGrid grid) {
-        double[] values = new double[numbers.length];
-        for (int range = 0; range < grid.ranges().size(); range++) {
-            double[] codes = codes(numbers, grid, range);
-            for (int i = 0; i < values.length; i++) {
-                values[i] += codes[i] * grid.ranges().get(range).step();
-            }
-        }
-        return values;
     }
 
     private static double[] product(double[] a, double[] b, int n, int k, int m) {
