@@ -41,7 +41,7 @@ final class TileScorer {
     /** Puts the losses of candidates {@code [first, last)} into their rows of {@code losses}. */
     void score(int first, int last, double[][] losses) {
         // the part of the left operand that is the same for all candidates is multiplied once
-        int firstRange = sharesFirstRange(first, last) ? 1 : 0;
+        int firstRange = sharesFirstRange() ? 1 : 0;
         CodeProduct product = inputs.product(worker, tile.rows(), firstRange);
         if (inputs.floatLeft) {
             leftCodes[0] = left;
@@ -82,13 +82,14 @@ final class TileScorer {
         }
     }
 
-    private boolean sharesFirstRange(int first, int last) {
-        if (inputs.searched != Operand.LEFT || inputs.ranges != 2 || last - first < 2
+    /** Of all candidates, not of some: a candidate's loss may not depend on which others the thread got. */
+    private boolean sharesFirstRange() {
+        if (inputs.searched != Operand.LEFT || inputs.ranges != 2 || inputs.candidates.size() < 2
                 || problem.distance() != Distance.SQUARED && problem.distance() != Distance.ABSOLUTE) {
             return false;
         }
-        CodeGrid one = inputs.leftGrid(first, head);
-        for (int candidate = first; candidate < last; candidate++) {
+        CodeGrid one = inputs.leftGrid(0, head);
+        for (int candidate = 0; candidate < inputs.candidates.size(); candidate++) {
             CodeGrid grid = inputs.leftGrid(candidate, head);
             if (grid.nearest() || !grid.ranges().get(0).equals(one.ranges().get(0))) {
                 return false;
