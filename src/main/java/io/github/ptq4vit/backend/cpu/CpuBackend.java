@@ -73,6 +73,9 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void upload(Tensor from, View to) {
+        if (from.shape().elements() != to.elements()) {
+            throw new IllegalArgumentException("Cannot upload " + from.shape() + " to " + to);
+        }
         CpuBuffer.floats(to).put(from.data().duplicate());
     }
 

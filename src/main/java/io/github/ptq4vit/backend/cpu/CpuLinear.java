@@ -55,8 +55,9 @@ final class CpuLinear implements Backend.Linear {
         return scales.orElseThrow();
     }
 
-    /** Throws unless the weights are codes, or numbers, as asked. */
-    void requireQuantized(boolean quantized) {
+    /** Throws unless the weights are codes, or numbers, as asked, and their scope is open. */
+    void requireUsable(boolean quantized) {
+        owner.requireOpen();
         if (scales.isPresent() != quantized) {
             throw new IllegalArgumentException(quantized ? "These weights are not quantised" : "These weights are quantised");
         }

@@ -20,7 +20,7 @@ final class CpuProducts {
     }
 
     void linear(Worker worker, View x, CpuLinear weights, View y) {
-        weights.requireQuantized(false);
+        weights.requireUsable(false);
         long rows = rows(x, weights.inputs(), y, weights.outputs());
         Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.inputs()),
                 Layout.packed(F32, weights.inputs(), weights.outputs()), weights.bias().isPresent(),
@@ -35,7 +35,7 @@ final class CpuProducts {
     }
 
     void linearBackward(Worker worker, View dy, CpuLinear weights, View dx) {
-        weights.requireQuantized(false);
+        weights.requireUsable(false);
         long rows = rows(dx, weights.inputs(), dy, weights.outputs());
         Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.outputs()),
                 Layout.packed(F32, weights.outputs(), weights.inputs()), false, Layout.dense(F32, rows, weights.inputs()),
@@ -45,7 +45,7 @@ final class CpuProducts {
     }
 
     void quantizedLinear(Worker worker, View x, CodeGrid grid, CpuLinear weights, View y) {
-        weights.requireQuantized(true);
+        weights.requireUsable(true);
         int rows = Math.toIntExact(rows(x, weights.inputs(), y, weights.outputs()));
         int ranges = grid.ranges().size();
         Layout plain = weights.transposed();
