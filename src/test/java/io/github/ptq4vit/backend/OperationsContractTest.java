@@ -10,6 +10,9 @@ import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
 import java.util.function.Function;
 import java.util.function.IntToDoubleFunction;
+import java.util.function.ToDoubleFunction;
+import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -39,38 +42,38 @@ class OperationsContractTest {
     void rowsAreNormalised(int rows, int columns) {
         for (float offset : new float[] {0, 3}) {
             Function<Side, View> input = side -> shifted(side, side.normal(1, rows, columns), offset);
-            double[] x = Side.truth(input);
+            Rows x = new Rows(Side.truth(input), columns);
             double[] gamma = Side.truth(side -> side.normal(2, columns));
             agrees(side -> {
                 View y = side.scope.floats(rows, columns);
                 side.backend.layerNorm(input.apply(side), side.normal(2, columns), side.normal(3, columns), 1e-6f, y);
                 return y;
-            }, i -> normError(x, i / columns, columns) * (1 + Math.abs(gamma[i % columns])));
-            double[] dy = Side.truth(side -> side.normal(4, rows, columns));
+            }, i -> x.normError(i / columns) * (1 + Math.abs(gamma[i % columns])));
+            double[] g = Side.truth(side -> side.normal(4, rows, columns));
+            for (int i = 0; i < g.length; i++) {
+                g[i] *= gamma[i % columns];
+            }
+            Rows scaled = new Rows(g, columns);
             agrees(side -> {
                 View dx = side.scope.floats(rows, columns);
                 side.backend.layerNormBackward(input.apply(side), side.normal(2, columns), 1e-6f, side.normal(4, rows, columns), dx);
                 return dx;
             }, i -> {
-                double largest = 0;
-                for (int column = 0; column < columns; column++) {
-                    largest = Math.max(largest, Math.abs(gamma[column] * dy[i / columns * columns + column]));
-                }
-                double deviation = deviation(x, i / columns, columns);
-                double z = 1 + Math.abs(x[i] - mean(x, i / columns, columns)) / deviation;
-                return normError(x, i / columns, columns) * largest * 3 * z / deviation;
+                int row = i / columns;
+                double z = 1 + Math.abs(x.numbers[i] - x.means[row]) / x.deviations[row];
+                return x.normError(row) * scaled.largest[row] * 3 * z / x.deviations[row];
             });
         }
     }
 
     @Test
     void aRowWithOneHugeNumberIsNormalised() {
-        double[] x = Side.truth(OperationsContractTest::oneHuge);
+        Rows x = new Rows(Side.truth(OperationsContractTest::oneHuge), 192);
         agrees(side -> {
             View y = side.scope.floats(1, 192);
             side.backend.layerNorm(oneHuge(side), side.filled(1, 192), side.filled(0, 192), 1e-6f, y);
             return y;
-        }, i -> normError(x, 0, 192));
+        }, i -> x.normError(0));
     }
 
     @ParameterizedTest(name = "{0} x {1}")
@@ -86,18 +89,15 @@ class OperationsContractTest {
             // the argument of the exponential is rounded: as large as 10 scale for normal numbers. What underflows may be 0
             agrees(softmax, i -> y[i] * U * (8 + Math.sqrt(columns) + 20 * scale) + 1e-37);
             double[] dy = Side.truth(side -> side.normal(2, rows, columns));
+            double[] sums = new double[rows];
+            for (int i = 0; i < dy.length; i++) {
+                sums[i / columns] += y[i] * Math.abs(dy[i]);
+            }
             agrees(side -> {
                 View dx = side.scope.floats(rows, columns);
                 side.backend.softmaxBackward(softmax.apply(side), side.normal(2, rows, columns), scale, dx);
                 return dx;
-            }, i -> {
-                double sum = Math.abs(dy[i]);
-                for (int column = 0; column < columns; column++) {
-                    int at = i / columns * columns + column;
-                    sum += y[at] * Math.abs(dy[at]);
-                }
-                return scale * y[i] * sum * U * 3 * (8 + Math.sqrt(columns) + 20 * scale) + 1e-35;
-            });
+            }, i -> scale * y[i] * (Math.abs(dy[i]) + sums[i / columns]) * U * 3 * (8 + Math.sqrt(columns) + 20 * scale) + 1e-35);
         }
     }
 
@@ -260,23 +260,37 @@ class OperationsContractTest {
         return side.upload(Tensor.of(Shape.of(1, 192), row));
     }
 
-    /**
-     * Error of a normalised number: differences from the mean are as inexact as the row's largest number, and the mean
-     * as a random walk of roundings.
-     */
-    private static double normError(double[] x, int row, int columns) {
-        double largest = Arrays.stream(x, row * columns, (row + 1) * columns).map(Math::abs).max().orElse(0);
-        return U * (8 + Math.sqrt(columns)) * (1 + largest / deviation(x, row, columns));
-    }
+    /** Statistics of rows. */
+    private static final class Rows {
+        final double[] numbers;
+        final double[] means;
+        final double[] deviations;
+        final double[] largest;
+        private final int columns;
 
-    private static double mean(double[] x, int row, int columns) {
-        return Arrays.stream(x, row * columns, (row + 1) * columns).average().orElse(0);
-    }
+        Rows(double[] numbers, int columns) {
+            this.numbers = numbers;
+            this.columns = columns;
+            this.means = each(row -> row.average().orElse(0));
+            this.largest = each(row -> row.map(Math::abs).max().orElse(0));
+            double[] squares = each(row -> row.map(v -> v * v).average().orElse(0));
+            this.deviations = new double[means.length];
+            Arrays.setAll(deviations, row -> Math.sqrt(Math.max(0, squares[row] - means[row] * means[row]) + 1e-6));
+        }
 
-    private static double deviation(double[] x, int row, int columns) {
-        double mean = mean(x, row, columns);
-        return Math.sqrt(Arrays.stream(x, row * columns, (row + 1) * columns).map(v -> (v - mean) * (v - mean)).average()
-                .orElse(0) + 1e-6);
+        private double[] each(ToDoubleFunction<DoubleStream> statistic) {
+            return IntStream.range(0, numbers.length / columns)
+                    .mapToDouble(row -> statistic.applyAsDouble(Arrays.stream(numbers, row * columns, (row + 1) * columns)))
+                    .toArray();
+        }
+
+        /**
+         * Error of a normalised number: differences from the mean are as inexact as the row's largest number, and the
+         * mean as a random walk of roundings.
+         */
+        double normError(int row) {
+            return U * (8 + Math.sqrt(columns)) * (1 + largest[row] / deviations[row]);
+        }
     }
 
     private void agrees(Function<Side, View> operation, IntToDoubleFunction tolerance) {

@@ -33,8 +33,10 @@ final class PlainFunctions {
                 z[i] = (x[row + i] - mean) / deviation;
                 gz[i] = g[i] * z[i];
             }
+            double meanG = mean(g, 0, columns);
+            double meanGz = mean(gz, 0, columns);
             for (int i = 0; i < columns; i++) {
-                dx[row + i] = (g[i] - mean(g, 0, columns) - z[i] * mean(gz, 0, columns)) / deviation;
+                dx[row + i] = (g[i] - meanG - z[i] * meanGz) / deviation;
             }
         }
         return dx;

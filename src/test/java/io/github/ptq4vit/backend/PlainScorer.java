@@ -81,9 +81,13 @@ final class PlainScorer {
     }
 
     private double[] rightCodes(int candidate, int batch) {
-        double[] codes = new double[problem.m() * problem.k()];
-        for (int i = 0; i < codes.length; i++) {
-            codes[i] = grid(Operand.RIGHT, candidate, batch, i / problem.k()).code(0, (float) right[batch * codes.length + i]);
+        int k = problem.k();
+        double[] codes = new double[problem.m() * k];
+        for (int column = 0; column < problem.m(); column++) {
+            CodeGrid grid = grid(Operand.RIGHT, candidate, batch, column);
+            for (int i = column * k; i < (column + 1) * k; i++) {
+                codes[i] = grid.code(0, (float) right[batch * codes.length + i]);
+            }
         }
         return codes;
     }
@@ -112,12 +116,14 @@ final class PlainScorer {
     private void addProduct(double[] numbers, double step, int candidate, int batch, double[] rightCodes, double[] values,
             double[] rounding, boolean inexact) {
         for (int column = 0; column < values.length; column++) {
+            int start = column * numbers.length;
             double sum = 0;
             double squares = 0;
             for (int i = 0; i < numbers.length; i++) {
-                double term = numbers[i] * rightCodes[column * numbers.length + i];
-                sum += term;
-                squares += term * term;
+                sum += numbers[i] * rightCodes[start + i];
+            }
+            for (int i = 0; i < numbers.length && inexact; i++) {
+                squares += numbers[i] * numbers[i] * rightCodes[start + i] * rightCodes[start + i];
             }
             double scale = step * grid(Operand.RIGHT, candidate, batch, column).ranges().get(0).step();
             values[column] += scale * sum;

@@ -37,7 +37,7 @@ class ScoreContractTest {
     }
 
     @ParameterizedTest(name = "{0} x {1} x {2}")
-    @CsvSource({"1, 1, 1", "1, 17, 6", "13, 17, 6", "4, 65, 13", "197, 65, 17", "65, 197, 197", "1, 768, 12", "300, 1537, 12",
+    @CsvSource({"1, 1, 1", "1, 17, 6", "13, 17, 6", "4, 65, 13", "197, 65, 17", "65, 197, 197", "1, 768, 12", "200, 1537, 12",
         "700, 33, 576"})
     void aLinearLayerOfAnySize(int n, int k, int m) {
         agrees(ScoreProblem.linear(n, k, m), 6, 3);
@@ -75,7 +75,7 @@ class ScoreContractTest {
 
     @ParameterizedTest(name = "{0} images, {1} heads, {2} x {3} x {4}")
     @CsvSource({"1, 3, 1, 17, 13", "2, 3, 13, 17, 6", "3, 2, 50, 65, 50", "2, 2, 197, 64, 197", "2, 2, 197, 197, 65",
-        "4, 1, 13, 17, 6", "1, 2, 577, 33, 577"})
+        "4, 1, 13, 17, 6", "1, 2, 270, 9, 601"})
     void attentionOfAnySize(int images, int heads, int n, int k, int m) {
         for (Left left : new Left[] {Left.UNIFORM, Left.SOFTMAX_TWIN}) {
             agrees(ScoreProblem.attention(images, heads, n, k, m).with(left), 6, 3);
