@@ -1,7 +1,7 @@
 package io.github.ptq4vit.backend;
 
 /**
- * One uniform range of codes: an element {@code x} with {@code from <= x < to} has the code
+ * One uniform range of codes: an element {@code x} with {@code from <= x < to} (or any from there on, without an upper limit) has the code
  * {@code clamp(roundHalfEven(x / step), min, max)}, by a true float32 division; any other element has code 0.
  *
  * @param step the scale, positive and finite
@@ -38,7 +38,7 @@ public record CodeRange(float step, int min, int max, float from, float to) {
 
     /** The code of a value, which may not be NaN. */
     public int code(float x) {
-        if (!(x >= from && x < to)) {
+        if (!(x >= from && (x < to || to == Float.POSITIVE_INFINITY))) {
             return 0;
         }
         return (int) Math.max(min, Math.min(max, Math.rint(x / step)));
