@@ -2,6 +2,7 @@ package io.github.ptq4vit.backend;
 
 import java.util.Arrays;
 import java.util.function.LongFunction;
+import java.util.stream.IntStream;
 
 /**
  * A strided window on a {@link Buffer}: where it starts, its sizes and its strides in elements, outermost axis first.
@@ -76,7 +77,8 @@ public final class View {
 
     /** Whether the elements lie row-major without gaps. */
     public boolean isDense() {
-        return Arrays.equals(strides, denseStrides(sizes));
+        long[] dense = denseStrides(sizes);
+        return IntStream.range(0, sizes.length).allMatch(i -> sizes[i] == 1 || strides[i] == dense[i]);
     }
 
     /** The same dense memory under other sizes. */
@@ -102,6 +104,20 @@ public final class View {
         View entry = slice(0, index, index + 1);
         return new View(buffer, entry.offset, Arrays.copyOfRange(sizes, 1, sizes.length),
                 Arrays.copyOfRange(strides, 1, strides.length));
+    }
+
+    /** All axes but the last as one; dense. */
+    public View rows() {
+        return reshape(Math.toIntExact(elements() / size(-1)), size(-1));
+    }
+
+    /** The same elements without an axis of size 1. */
+    public View dropAxis(int axis) {
+        if (sizes[axis] != 1) {
+            throw new IllegalArgumentException("Axis " + axis + " of " + this + " has more than one entry");
+        }
+        int[] others = IntStream.range(0, sizes.length).filter(i -> i != axis).toArray();
+        return permute(others);
     }
 
     /** The axes in another order. */

@@ -230,6 +230,16 @@ public final class PlainBackend implements Backend {
     }
 
     @Override
+    public void magnitudes(View x, View y) {
+        write(Arrays.stream(dense(x)).map(Math::abs).toArray(), dense(y, x));
+    }
+
+    @Override
+    public void zero(View x) {
+        write(new double[dense(x).length], x);
+    }
+
+    @Override
     public void copy(View from, View to) {
         sameSizes(from.sizes(), to.sizes());
         write(read(from), to);

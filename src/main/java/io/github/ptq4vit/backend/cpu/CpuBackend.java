@@ -166,14 +166,14 @@ public final class CpuBackend implements Backend {
         long rows = x.elements() / x.size(-1);
         long columns = x.size(-1);
         long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
-        long scaled = worker.scratch("scaled gradient", rows * columns * Float.BYTES);
+        long scratch = worker.scratch("norm gradient", rows * columns * Float.BYTES);
         // the moments once more: cheaper than keeping them for every layer
         worker.layerNorm(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                dense(gamma), scaled);
-        Layout all = Layout.dense(F32, rows, columns);
-        worker.binary(dnnl.dnnl_binary_mul, all, Layout.dense(F32, 1, columns), all, Epilogue.NONE).run(dense(dy), dense(gamma),
-                scaled);
-        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scaled,
+                dense(gamma), scratch);
+        Layout matrix = Layout.dense(F32, rows, columns);
+        worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
+                .run(dense(dy), dense(gamma), scratch);
+        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scratch,
                 dense(dx));
     }
 
@@ -215,6 +215,16 @@ public final class CpuBackend implements Backend {
         Epilogue scaleAndAdd = new Epilogue(false, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
                 Epilogue.Step.of(Epilogue.Kind.ACCUMULATE)));
         Worker.current().binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum));
+    }
+
+    @Override
+    public void magnitudes(View x, View y) {
+        Worker.current().eltwise(dnnl.dnnl_eltwise_abs, false, x.elements(), 0, 0).run(dense(x), dense(y));
+    }
+
+    @Override
+    public void zero(View x) {
+        Pointer.memset(new Address(dense(x)), 0, x.elements() * x.buffer().type().bytes());
     }
 
     @Override

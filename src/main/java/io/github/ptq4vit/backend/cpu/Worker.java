@@ -158,7 +158,10 @@ final class Worker {
         });
     }
 
-    /** Without factors: oneDNN has no gradient with them for the input alone. Arguments: x, mean, variance, gradient, dx. */
+    /**
+     * Gradient of the normalisation itself: oneDNN has none with respect to x alone that knows of gamma. Arguments: x,
+     * mean, variance, gradient times gamma, dx.
+     */
     Primitive layerNormBackward(long rows, long columns, float epsilon) {
         return cached(new Norm(true, rows, columns, epsilon), () -> {
             dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, rows, columns);
@@ -178,7 +181,8 @@ final class Worker {
     private dnnl_primitive_desc normForward(dnnl_memory_desc x, dnnl_memory_desc moments, float epsilon, int flags) {
         dnnl_primitive_desc forward = new dnnl_primitive_desc();
         OneDnn.check(dnnl_layer_normalization_forward_primitive_desc_create(forward, engine,
-                dnnl.dnnl_forward_training, x, x, moments, epsilon, flags, null), "layer normalisation");
+                dnnl.dnnl_forward_training, x, x, moments, epsilon, flags, null),
+                "layer normalisation");
         return forward;
     }
 

@@ -1,0 +1,102 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.TwinRule;
+
+/**
+ * Everything that decides the result of a calibration beside the model and the images.
+ *
+ * @param preset name of the preset this started from
+ * @param bits bit widths
+ * @param metric what candidates are compared by
+ * @param gradients loss behind the Hessian metric
+ * @param draws backward passes of {@link GradientSource#FISHER}, 1 to 8
+ * @param twin whether softmax and GELU outputs get twin quantisers; else plain ones
+ * @param twinRule how twins decide
+ * @param channelwisePatches whether each output channel of the patch embedding has its own scale; else one for all
+ * @param alpha smallest candidate, as a multiple of the scale that covers the largest magnitude
+ * @param beta end of the candidates, itself never tried
+ * @param candidates number of candidates of a search
+ * @param rounds alternations between the two operands
+ * @param search how candidates are visited
+ * @param seed of everything random
+ */
+public record CalibrationConfig(String preset, BitWidths bits, Metric metric, GradientSource gradients, int draws,
+        boolean twin, TwinRule twinRule, boolean channelwisePatches, double alpha, double beta, int candidates, int rounds,
+        SearchMode search, long seed) {
+
+    public CalibrationConfig {
+        if (draws < 1 || draws > 8) {
+            throw new IllegalArgumentException("The number of Fisher draws must be from 1 to 8, for example 4, not " + draws);
+        }
+        if (!(alpha > 0) || !(beta > alpha)) {
+            throw new IllegalArgumentException("Candidates need 0 < alpha < beta, for example 0.01 and 1.2, not " + alpha
+                    + " and " + beta);
+        }
+        if (candidates < 1 || rounds < 1) {
+            throw new IllegalArgumentException("At least one candidate and one round are needed, not " + candidates + " and "
+                    + rounds);
+        }
+    }
+
+    /** Base PTQ: uniform quantisers, cosine metric, one round. */
+    public static CalibrationConfig base(BitWidths bits) {
+        return new CalibrationConfig("base", bits, Metric.COSINE, GradientSource.FISHER, 4, false, TwinRule.FREE, false, 0.5,
+                1.2, 100, 1, SearchMode.EXHAUSTIVE, 0);
+    }
+
+    /** PTQ4ViT: twin quantisers, Hessian metric, three rounds. */
+    public static CalibrationConfig ptq4vit(BitWidths bits) {
+        return new CalibrationConfig("ptq4vit", bits, Metric.HESSIAN, GradientSource.FISHER, 4, true, TwinRule.FREE, true, 0.01,
+                1.2, 100, 3, SearchMode.EXHAUSTIVE, 0);
+    }
+
+    /**
+     * A preset by its name.
+     *
+     * @param name {@code base} or {@code ptq4vit}
+     */
+    public static CalibrationConfig preset(String name, BitWidths bits) {
+        return switch (name) {
+            case "base" -> base(bits);
+            case "ptq4vit" -> ptq4vit(bits);
+            default -> throw new IllegalArgumentException("There is no preset '" + name + "'; there are: base, ptq4vit");
+        };
+    }
+
+    /** The same with another metric. */
+    public CalibrationConfig withMetric(Metric other) {
+        return new CalibrationConfig(preset, bits, other, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, rounds, search, seed);
+    }
+
+    /** The same with other gradients. */
+    public CalibrationConfig withGradients(GradientSource other, int otherDraws) {
+        return new CalibrationConfig(preset, bits, metric, other, otherDraws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, rounds, search, seed);
+    }
+
+    /** The same with another rule of the twins. */
+    public CalibrationConfig withTwinRule(TwinRule other) {
+        return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, other, channelwisePatches, alpha, beta,
+                candidates, rounds, search, seed);
+    }
+
+    /** The same with another number of rounds. */
+    public CalibrationConfig withRounds(int other) {
+        return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, other, search, seed);
+    }
+
+    /** The same with another way to visit candidates. */
+    public CalibrationConfig withSearch(SearchMode other) {
+        return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, rounds, other, seed);
+    }
+
+    /** The same with another seed. */
+    public CalibrationConfig withSeed(long other) {
+        return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, rounds, search, other);
+    }
+}

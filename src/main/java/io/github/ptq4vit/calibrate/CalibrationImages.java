@@ -1,0 +1,21 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.List;
+
+/**
+ * The images to calibrate on, as the network takes them.
+ *
+ * @param ids a name for each, part of the result's provenance and of the seed of its Fisher draws
+ * @param pixels {@code [images, channels, side, side]}, normalised
+ */
+public record CalibrationImages(List<String> ids, Tensor pixels) {
+
+    public CalibrationImages {
+        ids = List.copyOf(ids);
+        if (pixels.shape().rank() != 4 || pixels.shape().size(0) != ids.size() || ids.isEmpty()) {
+            throw new IllegalArgumentException(ids.size() + " image ids do not fit pixels " + pixels.shape()
+                    + "; [images, channels, side, side] is expected");
+        }
+    }
+}

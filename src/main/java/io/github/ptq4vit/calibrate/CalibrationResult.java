@@ -1,0 +1,20 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.quant.QuantizedLayer;
+import java.util.List;
+
+/**
+ * What a calibration found.
+ *
+ * @param config what was asked for
+ * @param imageIds the images it looked at
+ * @param layers all layers in network order
+ * @param traces the searches of this run, layer by layer in network order; layers taken over from an interrupted run have
+ *     none
+ * @param seconds wall-clock time of the run
+ * @param searchSeconds of it, spent in searches
+ * @param timings where it went
+ */
+public record CalibrationResult(CalibrationConfig config, List<String> imageIds, List<QuantizedLayer> layers,
+        List<SearchTrace> traces, double seconds, double searchSeconds, Timings timings) {
+}
