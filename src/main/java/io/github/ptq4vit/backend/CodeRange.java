@@ -1,8 +1,9 @@
 package io.github.ptq4vit.backend;
 
 /**
- * One uniform range of codes: an element {@code x} with {@code from <= x < to} (or any from there on, without an upper limit) has the code
- * {@code clamp(roundHalfEven(x / step), min, max)}, by a true float32 division; any other element has code 0.
+ * One uniform range of codes: an element {@code x} with {@code from <= x < to} has the code
+ * {@code clamp(roundHalfEven(x / step), min, max)}, by a true float32 division; any other element has code 0. Without
+ * limits infinite elements belong to the range as well.
  *
  * @param step the scale, positive and finite
  * @param min smallest code, at least -128

@@ -176,6 +176,22 @@ class OperationsContractTest {
         agrees(squares, Close.sums(Side.magnitudes(squares), 2));
     }
 
+    @ParameterizedTest(name = "{0} elements")
+    @ValueSource(ints = {1, 6, 17, 197, 4098})
+    void magnitudesAndZeros(int elements) {
+        equal(side -> {
+            View y = side.scope.floats(elements);
+            side.backend.magnitudes(side.normal(1, elements), y);
+            return y;
+        });
+        equal(side -> {
+            View y = side.filled(Float.NaN, 3, elements);
+            side.backend.zero(y.slice(0, 1, 2));
+            side.backend.zero(y.slice(0, 0, 1));
+            return y.slice(0, 0, 2);
+        });
+    }
+
     @Test
     void copiesBetweenAnyStridesChangeNothing() {
         equal(side -> {
