@@ -146,7 +146,7 @@ final class ManifestJson {
 
     private static <T> Map<String, T> map(JsonNode node, Function<JsonNode, T> value) {
         Map<String, T> map = new LinkedHashMap<>();
-        node.fields().forEachRemaining(field -> map.put(field.getKey(), value.apply(field.getValue())));
+        node.properties().forEach(field -> map.put(field.getKey(), value.apply(field.getValue())));
         return map;
     }
 
