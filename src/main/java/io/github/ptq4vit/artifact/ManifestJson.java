@@ -120,7 +120,9 @@ final class ManifestJson {
     }
 
     private static ObjectNode architecture(VitConfig config) {
-        return JSON.valueToTree(config);
+        ObjectNode node = JSON.valueToTree(config);
+        // as float32, whose shortest decimal it is, not as the double next to it
+        return node.put("epsilon", config.epsilon());
     }
 
     private static ObjectNode provenance(Provenance p) {
