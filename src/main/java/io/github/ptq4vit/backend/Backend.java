@@ -85,6 +85,9 @@ public interface Backend extends AutoCloseable {
     /** {@code sum += factor * x * x}. */
     void addSquare(View x, float factor, View sum);
 
+    /** {@code y = |x|}. */
+    void magnitudes(View x, View y);
+
     /** Sets all elements to zero. */
     void zero(View x);
 

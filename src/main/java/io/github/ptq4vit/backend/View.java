@@ -106,6 +106,11 @@ public final class View {
                 Arrays.copyOfRange(strides, 1, strides.length));
     }
 
+    /** All axes but the last as one; dense. */
+    public View rows() {
+        return reshape(Math.toIntExact(elements() / size(-1)), size(-1));
+    }
+
     /** The same elements without an axis of size 1. */
     public View dropAxis(int axis) {
         if (sizes[axis] != 1) {

@@ -64,8 +64,15 @@ public final class Calibrator {
         return this;
     }
 
-    /** Calibrates. */
+    /**
+     * Calibrates.
+     *
+     * @throws CalibrationException if the images do not fit the model, or the model is not finite on them
+     */
     public CalibrationResult run(CalibrationImages images) {
-        throw new IllegalStateException("under construction");
+        if (backend == null) {
+            throw new IllegalStateException("No backend: call on(Backends.open(\"auto\")) first");
+        }
+        return new CalibrationRun(model, backend, config, images, progress, known, onUnit).run();
     }
 }

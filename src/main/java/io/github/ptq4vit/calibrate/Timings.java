@@ -2,19 +2,28 @@ package io.github.ptq4vit.calibrate;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /** Where the time of a calibration went: wall-clock seconds by stage, in order of first appearance. */
 public final class Timings {
     private final Map<String, Double> seconds = new LinkedHashMap<>();
 
     /** Runs a stage and adds its time. */
-    void time(String stage, Runnable work) {
+    <T> T time(String stage, Supplier<T> work) {
         long start = System.nanoTime();
         try {
-            work.run();
+            return work.get();
         } finally {
             add(stage, (System.nanoTime() - start) / 1e9);
         }
+    }
+
+    /** Runs a stage without a result and adds its time. */
+    void time(String stage, Runnable work) {
+        time(stage, () -> {
+            work.run();
+            return stage;
+        });
     }
 
     void add(String stage, double more) {

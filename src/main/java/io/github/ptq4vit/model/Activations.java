@@ -44,10 +44,10 @@ public record Activations(View input, View norm1, View qkv, View scores, View pr
                 gelu.slice(0, from, to), fc2.slice(0, from, to), output.slice(0, from, to));
     }
 
-    /** The same room for the next block, whose input is this one's output. */
-    public Activations swapped() {
-        return new Activations(output, norm1, qkv, scores, probabilities, context, projection, middle, norm2, fc1, gelu, fc2,
-                input);
+    /** The same room for another block: from another input to another output. */
+    public Activations between(View otherInput, View otherOutput) {
+        return new Activations(otherInput, norm1, qkv, scores, probabilities, context, projection, middle, norm2, fc1, gelu,
+                fc2, otherOutput);
     }
 
     /** Queries (part 0), keys (1) or values (2) as {@code [images, heads, n, head length]}; no copy. */

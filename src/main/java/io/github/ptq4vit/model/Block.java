@@ -15,6 +15,7 @@ import java.util.stream.Collectors;
 public final class Block {
     private final Backend backend;
     private final VitConfig config;
+    private final List<Layer> all;
     private final Map<LayerRole, Layer> layers;
     private final View gamma1;
     private final View beta1;
@@ -24,7 +25,8 @@ public final class Block {
     Block(Backend backend, Scope scope, VisionTransformer model, int index) {
         this.backend = backend;
         this.config = model.config();
-        this.layers = config.blockLayers(index).stream().collect(Collectors.toMap(Layer::role, Function.identity()));
+        this.all = config.blockLayers(index);
+        this.layers = all.stream().collect(Collectors.toMap(Layer::role, Function.identity()));
         String name = config.block(index);
         this.gamma1 = Networks.vector(backend, scope, model.tensor(name + ".norm1.weight"));
         this.beta1 = Networks.vector(backend, scope, model.tensor(name + ".norm1.bias"));
@@ -32,15 +34,15 @@ public final class Block {
         this.beta2 = Networks.vector(backend, scope, model.tensor(name + ".norm2.bias"));
     }
 
-    /** The layers that are quantised. */
+    /** The layers that are quantised, in timm's order. */
     public List<Layer> layers() {
-        return List.copyOf(layers.values());
+        return all;
     }
 
     /** From {@code a.input()} to {@code a.output()}, leaving everything between. */
     public void forward(Arithmetic arithmetic, Activations a) {
         backend.layerNorm(a.input(), gamma1, beta1, config.epsilon(), a.norm1());
-        arithmetic.linear(layers.get(LayerRole.QKV), rows(a.norm1()), rows(a.qkv()));
+        arithmetic.linear(layers.get(LayerRole.QKV), a.norm1().rows(), a.qkv().rows());
         View queries = Activations.part(a.qkv(), 0, config.heads());
         View keys = Activations.part(a.qkv(), 1, config.heads());
         View values = Activations.part(a.qkv(), 2, config.heads());
@@ -48,12 +50,12 @@ public final class Block {
         backend.softmax(a.scores(), scale(), a.probabilities());
         arithmetic.matmul(layers.get(LayerRole.PROBABILITY_VALUE), a.probabilities(), values,
                 Activations.heads(a.context(), config.heads()));
-        arithmetic.linear(layers.get(LayerRole.PROJECTION), rows(a.context()), rows(a.projection()));
+        arithmetic.linear(layers.get(LayerRole.PROJECTION), a.context().rows(), a.projection().rows());
         backend.add(a.input(), a.projection(), a.middle());
         backend.layerNorm(a.middle(), gamma2, beta2, config.epsilon(), a.norm2());
-        arithmetic.linear(layers.get(LayerRole.FC1), rows(a.norm2()), rows(a.fc1()));
+        arithmetic.linear(layers.get(LayerRole.FC1), a.norm2().rows(), a.fc1().rows());
         backend.gelu(a.fc1(), a.gelu());
-        arithmetic.linear(layers.get(LayerRole.FC2), rows(a.gelu()), rows(a.fc2()));
+        arithmetic.linear(layers.get(LayerRole.FC2), a.gelu().rows(), a.fc2().rows());
         backend.add(a.middle(), a.fc2(), a.output());
     }
 
@@ -66,14 +68,14 @@ public final class Block {
      */
     public void backward(FloatArithmetic arithmetic, Activations a, Gradients g, Scope scope) {
         View hidden = scope.floats(a.gelu().sizes());
-        arithmetic.linearBackward(layers.get(LayerRole.FC2), rows(g.output()), rows(hidden));
+        arithmetic.linearBackward(layers.get(LayerRole.FC2), g.output().rows(), hidden.rows());
         backend.geluBackward(a.fc1(), hidden, g.fc1());
         View norm = scope.floats(a.norm2().sizes());
-        arithmetic.linearBackward(layers.get(LayerRole.FC1), rows(g.fc1()), rows(norm));
+        arithmetic.linearBackward(layers.get(LayerRole.FC1), g.fc1().rows(), norm.rows());
         backend.layerNormBackward(a.middle(), gamma2, config.epsilon(), norm, g.projection());
         backend.add(g.projection(), g.output(), g.projection());
 
-        arithmetic.linearBackward(layers.get(LayerRole.PROJECTION), rows(g.projection()), rows(g.context()));
+        arithmetic.linearBackward(layers.get(LayerRole.PROJECTION), g.projection().rows(), g.context().rows());
         View contextGradient = Activations.heads(g.context(), config.heads());
         View queries = Activations.part(a.qkv(), 0, config.heads());
         View keys = Activations.part(a.qkv(), 1, config.heads());
@@ -84,16 +86,12 @@ public final class Block {
         backend.softmaxBackward(a.probabilities(), probabilities, scale(), g.scores());
         backend.matmul(g.scores(), keys, Activations.part(g.qkv(), 0, config.heads()));
         backend.matmul(g.scores().transpose(), queries, Activations.part(g.qkv(), 1, config.heads()));
-        arithmetic.linearBackward(layers.get(LayerRole.QKV), rows(g.qkv()), rows(norm));
+        arithmetic.linearBackward(layers.get(LayerRole.QKV), g.qkv().rows(), norm.rows());
         backend.layerNormBackward(a.input(), gamma1, config.epsilon(), norm, g.input());
         backend.add(g.input(), g.projection(), g.input());
     }
 
     private float scale() {
         return (float) (1 / Math.sqrt(config.headDim()));
-    }
-
-    static View rows(View x) {
-        return x.reshape(Math.toIntExact(x.elements() / x.size(-1)), x.size(-1));
     }
 }

@@ -1,7 +1,9 @@
 package io.github.ptq4vit.model;
 
+import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import java.util.List;
 
 /**
  * Gradients of the loss in a block, shaped like {@link Activations}. The gradient at fc2's output is the one at the
@@ -22,5 +24,27 @@ public record Gradients(View input, View qkv, View scores, View context, View pr
         return new Gradients(scope.floats(a.input().sizes()), scope.floats(a.qkv().sizes()),
                 scope.floats(a.scores().sizes()), scope.floats(a.context().sizes()), scope.floats(a.projection().sizes()),
                 scope.floats(a.fc1().sizes()), output);
+    }
+
+    /** The same of images {@code [from, to)}. */
+    public Gradients images(int from, int to) {
+        return new Gradients(input.slice(0, from, to), qkv.slice(0, from, to), scores.slice(0, from, to),
+                context.slice(0, from, to), projection.slice(0, from, to), fc1.slice(0, from, to), output.slice(0, from, to));
+    }
+
+    /**
+     * Adds the squares of the gradients at the layers' outputs to this, which holds sums of squares.
+     *
+     * @param first whether these are the first, and what is here counts as zero
+     */
+    public void addSquares(Backend backend, Gradients g, float factor, boolean first) {
+        List<View> sums = List.of(qkv, scores, context, projection, fc1, output);
+        List<View> terms = List.of(g.qkv, g.scores, g.context, g.projection, g.fc1, g.output);
+        for (int i = 0; i < sums.size(); i++) {
+            if (first) {
+                backend.zero(sums.get(i));
+            }
+            backend.addSquare(terms.get(i), factor, sums.get(i));
+        }
     }
 }

@@ -64,7 +64,7 @@ public final class Network {
         int images = tokens.size(0);
         int count = config.grid() * config.grid();
         View embedded = scope.floats(images, count, config.dim());
-        arithmetic.linear(embedding, patches, Block.rows(embedded));
+        arithmetic.linear(embedding, patches, embedded.rows());
         backend.copy(embedded, tokens.slice(1, config.prefixTokens(), config.tokens()));
         for (int image = 0; image < images; image++) {
             backend.copy(prefix, tokens.at(image).slice(0, 0, config.prefixTokens()));
@@ -128,7 +128,7 @@ public final class Network {
                 Activations a = Activations.allocate(scope, config, tokens);
                 for (Block block : blocks) {
                     block.forward(arithmetic, a);
-                    a = a.swapped();
+                    a = a.between(a.output(), a.input());
                 }
                 View pooled = scope.floats(heads.size(), to - from, config.dim());
                 pool(a.input(), pooled, scope);

@@ -70,17 +70,17 @@ final class CodeProduct {
 
     /**
      * @param a address of A's codes for each range
-     * @param b address of B's codes
+     * @param b address of B's codes for each range
      * @param scales address of the column scales for each range
      * @param biasAddress address of {@code [m]}, ignored without bias
      * @param extras addresses of the tensors that the steps take
      */
-    void run(long[] a, long b, long[] scales, long biasAddress, long destination, long... extras) {
+    void run(long[] a, long[] b, long[] scales, long biasAddress, long destination, long... extras) {
         for (Term term : terms) {
             int count = 4 + (term.last ? extras.length + (bias ? 1 : 0) : 0);
             long[] arguments = new long[count];
             arguments[0] = a[term.range] + term.sourceOffset;
-            arguments[1] = b + term.weightOffset;
+            arguments[1] = b[term.range] + term.weightOffset;
             arguments[2] = destination;
             arguments[3] = scales[term.range];
             if (term.last) {

@@ -152,12 +152,15 @@ public final class CpuBackend implements Backend {
         long rows = x.elements() / x.size(-1);
         long columns = x.size(-1);
         long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
-        long normalised = worker.scratch("normalised", rows * columns * Float.BYTES);
+        long scratch = worker.scratch("norm gradient", rows * columns * Float.BYTES);
         // the moments once more: cheaper than keeping them for every layer
         worker.layerNorm(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                dense(gamma), normalised);
-        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES,
-                dense(gamma), dense(dy), dense(dx));
+                dense(gamma), scratch);
+        Layout matrix = Layout.dense(F32, rows, columns);
+        worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
+                .run(dense(dy), dense(gamma), scratch);
+        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scratch,
+                dense(dx));
     }
 
     @Override
@@ -198,6 +201,11 @@ public final class CpuBackend implements Backend {
         Epilogue scaleAndAdd = new Epilogue(false, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
                 Epilogue.Step.of(Epilogue.Kind.ACCUMULATE)));
         Worker.current().binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum));
+    }
+
+    @Override
+    public void magnitudes(View x, View y) {
+        Worker.current().eltwise(dnnl.dnnl_eltwise_abs, false, x.elements(), 0, 0).run(dense(x), dense(y));
     }
 
     @Override

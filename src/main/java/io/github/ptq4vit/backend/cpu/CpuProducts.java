@@ -4,7 +4,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.View;
 import java.nio.FloatBuffer;
 import java.util.List;
-import java.util.Optional;
+import java.util.stream.LongStream;
 import org.bytedeco.dnnl.global.dnnl;
 
 /** The products of the forward and backward pass: float32, and of codes. */
@@ -60,7 +60,7 @@ final class CpuProducts {
             }
         }
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
-        product.run(codes, b, scales, weights.bias().orElse(0L), CpuBuffer.address(y));
+        product.run(codes, same(b, ranges), scales, weights.bias().orElse(0L), CpuBuffer.address(y));
     }
 
     void quantizedMatmul(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
@@ -93,7 +93,7 @@ final class CpuProducts {
                 columns.put(column, scale);
             }
         }
-        new CodeProduct(worker, path.codeType(), ranges, n, k, layout, false, Layout.of(c)).run(codesA, codesB[0], scales, 0,
+        new CodeProduct(worker, path.codeType(), ranges, n, k, layout, false, Layout.of(c)).run(codesA, same(codesB[0], ranges), scales, 0,
                 CpuBuffer.address(c));
     }
 
@@ -114,6 +114,10 @@ final class CpuProducts {
             coder.encode(worker, numbers, count, grid, range, codes[range]);
         }
         return codes;
+    }
+
+    private static long[] same(long address, int count) {
+        return LongStream.generate(() -> address).limit(count).toArray();
     }
 
     private static long scales(Worker worker, int range, int columns) {

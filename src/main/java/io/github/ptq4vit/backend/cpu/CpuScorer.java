@@ -20,6 +20,8 @@ final class CpuScorer {
     private static final long TILE_BYTES = 1_200_000;
     /** Bytes of packed candidate weights that are kept at a time. */
     private static final long BLOCK_BYTES = 48L << 20;
+    /** Tile heights are multiples of this, so that few shapes are compiled. */
+    private static final int TILE_STEP = 64;
     private static final int MIN_ITEMS_PER_WORKER = 4;
 
     private final NativeHeap heap;
@@ -64,13 +66,18 @@ final class CpuScorer {
         int parts = Math.min(candidates.size(), Math.max(1, (MIN_ITEMS_PER_WORKER * workers.count() + tiles.size() - 1) / tiles.size()));
         double[][][] tileLosses = new double[tiles.size()][candidates.size()][];
         try (CpuScope scope = new CpuScope(heap)) {
-            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, path, scope, workers);
+            int tileRows = tiles.stream().mapToInt(Tile::rows).max().orElseThrow();
+            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, tileRows, path, scope, workers);
             workers.run(tiles.size() * parts, item -> {
                 int tile = item / parts;
                 int part = item % parts;
                 int first = part * candidates.size() / parts;
                 int last = (part + 1) * candidates.size() / parts;
-                new TileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
+                if (inputs.transposed) {
+                    new TransposedTileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
+                } else {
+                    new TileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
+                }
             });
         }
         double[][] losses = new double[candidates.size()][groups];
@@ -110,7 +117,7 @@ final class CpuScorer {
         if (problem.batch() > 1 && problem.n() <= rows * 3 / 2) {
             return problem.n();
         }
-        return (int) Math.max(16, Math.min(256, rows / 16 * 16));
+        return (int) Math.max(TILE_STEP, Math.min(4 * TILE_STEP, rows / TILE_STEP * TILE_STEP));
     }
 
     private int candidatesAtATime(MatmulProblem problem, Operand searched, int count) {

@@ -4,7 +4,6 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
-import java.nio.FloatBuffer;
 import java.util.List;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -13,6 +12,8 @@ import org.bytedeco.dnnl.global.dnnl;
  * the right operand (of each candidate if it is the one searched), packed once.
  */
 final class ScoreInputs {
+    private static final int MOST_TRANSPOSED_GROUPS = 16;
+
     final MatmulProblem problem;
     final Operand searched;
     final List<CodeGrid> fixed;
@@ -22,19 +23,35 @@ final class ScoreInputs {
     final int ranges;
     /** Whether the left operand stays float32. */
     final boolean floatLeft;
-    /** Codes of the right operand, for a single product: one, or one a candidate; packed. */
+    /**
+     * Whether products are computed transposed, the searched right operand first: it then need not be packed for every
+     * candidate. Only for distances that do not care about rows, and few groups, each of which is a product of its own.
+     */
+    final boolean transposed;
+    /** Losses a candidate has. */
+    final int groups;
+    /** Codes of the right operand, for a single product: one, or one a candidate; packed unless transposed. */
     private final long[] rights;
+    /** Columns of a product, and how many rows of scales a candidate has. */
+    private final int columns;
+    private final int scaleGroups;
     private final long scales;
 
-    ScoreInputs(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
+    /** @param tileRows rows of the largest tile */
+    ScoreInputs(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int tileRows,
             IntegerPath path, CpuScope scope, Workers workers) {
         this.problem = problem;
         this.searched = searched;
         this.fixed = fixed;
         this.candidates = candidates;
         this.floatLeft = searched == Operand.RIGHT && fixed.isEmpty();
+        this.groups = candidates.get(0).size();
+        this.transposed = searched == Operand.RIGHT && !floatLeft && groups <= MOST_TRANSPOSED_GROUPS
+                && (problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE);
         this.coder = new Coder(floatLeft ? dnnl.dnnl_f32 : path.codeType());
         this.ranges = floatLeft ? 1 : leftGrids(0).get(0).ranges().size();
+        this.columns = transposed ? tileRows : problem.m();
+        this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
         this.scales = allScales(scope);
         this.rights = problem.batch() == 1 ? packRights(scope, workers) : new long[0];
     }
@@ -75,9 +92,13 @@ final class ScoreInputs {
                 : Layout.dense(coder.codeType(), problem.k(), problem.m());
     }
 
-    /** Address of the {@code [m]} scales of a candidate's products in a range, for one head. */
-    long scales(int candidate, int head, int range) {
-        return scales + ((((long) candidate * problem.heads() + head) * ranges + range) * problem.m()) * Float.BYTES;
+    /**
+     * Address of the column scales of a candidate's products in a range.
+     *
+     * @param group the head; in transposed products of a linear layer the column group
+     */
+    long scales(int candidate, int group, int range) {
+        return scales + ((((long) candidate * scaleGroups + group) * ranges + range) * columns) * Float.BYTES;
     }
 
     /** Packs a right operand for the products of a tile of the usual height. */
@@ -93,6 +114,14 @@ final class ScoreInputs {
                 destination, comparison());
     }
 
+    /** The finishing product of a transposed tile: rows of the right operand, columns are the tile's rows. */
+    CodeProduct transposedProduct(Worker worker, int rows, int tileRows) {
+        Layout layout = coder.codeType() == dnnl.dnnl_s8 ? Layout.packed(coder.codeType(), problem.k(), tileRows)
+                : Layout.dense(coder.codeType(), tileRows, problem.k()).transposed();
+        return new CodeProduct(worker, coder.codeType(), ranges, rows, problem.k(), layout, false,
+                Layout.dense(dnnl.dnnl_f32, rows, tileRows), comparison());
+    }
+
     private Epilogue.Kind[] comparison() {
         if (problem.distance() == Distance.SQUARED) {
             return problem.weight().isPresent()
@@ -104,20 +133,20 @@ final class ScoreInputs {
     }
 
     private long allScales(CpuScope scope) {
-        int m = problem.m();
-        CpuBuffer memory = scope.bytes((long) candidates.size() * problem.heads() * ranges * m * Float.BYTES);
-        FloatBuffer row = FloatBuffer.allocate(m);
+        CpuBuffer memory = scope.bytes((long) candidates.size() * scaleGroups * ranges * columns * Float.BYTES);
+        float[] row = new float[columns];
         long at = memory.address();
         for (int candidate = 0; candidate < candidates.size(); candidate++) {
-            for (int head = 0; head < problem.heads(); head++) {
+            for (int group = 0; group < scaleGroups; group++) {
                 for (int range = 0; range < ranges; range++) {
-                    float left = floatLeft ? 1 : leftGrid(candidate, head).ranges().get(range).step();
-                    for (int column = 0; column < m; column++) {
-                        int group = problem.heads() > 1 ? head : column / (m / problem.columnGroups());
-                        row.put(column, left * rightGrid(candidate, group).ranges().get(0).step());
+                    float left = floatLeft ? 1 : leftGrid(candidate, group).ranges().get(range).step();
+                    for (int column = 0; column < columns; column++) {
+                        int rightGroup = transposed || problem.heads() > 1 ? group
+                                : column / (columns / problem.columnGroups());
+                        row[column] = left * rightGrid(candidate, rightGroup).ranges().get(0).step();
                     }
-                    CpuBuffer.at(at, m * Float.BYTES).asFloatBuffer().put(row.duplicate());
-                    at += (long) m * Float.BYTES;
+                    CpuBuffer.at(at, columns * Float.BYTES).asFloatBuffer().put(row);
+                    at += (long) columns * Float.BYTES;
                 }
             }
         }
@@ -126,11 +155,11 @@ final class ScoreInputs {
 
     private long[] packRights(CpuScope scope, Workers workers) {
         long[] addresses = new long[searched == Operand.RIGHT ? candidates.size() : 1];
-        boolean packing = coder.codeType() == dnnl.dnnl_s8;
+        boolean packing = coder.codeType() == dnnl.dnnl_s8 && !transposed;
         int rows = Math.min(problem.n(), 64);
         long bytes = packing
                 ? Worker.current().product(product(Worker.current(), rows, 0).packedFor().orElseThrow()).weightBytes()
-                : (long) problem.k() * problem.m() * Float.BYTES;
+                : (long) problem.k() * problem.m() * coder.bytesPerCode();
         for (int i = 0; i < addresses.length; i++) {
             addresses[i] = scope.bytes(bytes).address();
         }

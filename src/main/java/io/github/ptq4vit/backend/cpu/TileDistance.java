@@ -18,17 +18,21 @@ final class TileDistance {
     private final Worker worker;
     private final MatmulProblem problem;
     private final int rows;
+    private final int columns;
     private final long result;
     private final long output;
 
     /**
-     * @param result address of what the product wrote, {@code [rows, m]}
-     * @param output address of the rows of O
+     * @param rows of the result
+     * @param columns of the result
+     * @param result address of what the product wrote, {@code [rows, columns]}
+     * @param output address of what it is compared with, likewise
      */
-    TileDistance(Worker worker, MatmulProblem problem, int rows, long result, long output) {
+    TileDistance(Worker worker, MatmulProblem problem, int rows, int columns, long result, long output) {
         this.worker = worker;
         this.problem = problem;
         this.rows = rows;
+        this.columns = columns;
         this.result = result;
         this.output = output;
     }
@@ -47,13 +51,18 @@ final class TileDistance {
         return elementwise ? sums(groups) : similarityLosses(groups);
     }
 
+    /** The sum of all elements' losses, for squared and absolute distances. */
+    double total() {
+        return sums(1)[0];
+    }
+
     private double[] sums(int groups) {
-        int m = problem.m();
+        int m = columns;
         long ones = ones(rows, 1);
-        long columns = worker.scratch("tile columns", (long) m * Float.BYTES);
+        long columnSums = worker.scratch("tile columns", (long) m * Float.BYTES);
         worker.product(new Worker.Product(Layout.dense(F32, 1, rows), Layout.dense(F32, rows, m), false, Layout.dense(F32, 1, m),
-                Epilogue.NONE)).primitive().run(ones, result, columns);
-        FloatBuffer numbers = CpuBuffer.at(columns, m * Float.BYTES).asFloatBuffer();
+                Epilogue.NONE)).primitive().run(ones, result, columnSums);
+        FloatBuffer numbers = CpuBuffer.at(columnSums, m * Float.BYTES).asFloatBuffer();
         double[] sums = new double[groups];
         int width = m / groups;
         for (int group = 0; group < groups; group++) {
@@ -67,7 +76,7 @@ final class TileDistance {
     }
 
     private double[] similarityLosses(int groups) {
-        int width = problem.m() / groups;
+        int width = columns / groups;
         boolean centred = problem.distance() == Distance.PEARSON;
         float[] dots = rowSums("dots", multiplied(output, result), groups);
         float[] squares = rowSums("squares", multiplied(result, result), groups);
@@ -95,15 +104,15 @@ final class TileDistance {
     }
 
     private long multiplied(long a, long b) {
-        Layout tile = Layout.dense(F32, rows, problem.m());
-        long product = worker.scratch("tile products", (long) rows * problem.m() * Float.BYTES);
+        Layout tile = Layout.dense(F32, rows, columns);
+        long product = worker.scratch("tile products", (long) rows * columns * Float.BYTES);
         worker.binary(dnnl.dnnl_binary_mul, tile, tile, tile, Epilogue.NONE).run(a, b, product);
         return product;
     }
 
     /** Sums of each row by column group, {@code [rows, groups]}. */
     private float[] rowSums(String purpose, long numbers, int groups) {
-        int m = problem.m();
+        int m = columns;
         long indicator = ones(m, groups);
         long sums = worker.scratch("tile " + purpose, (long) rows * groups * Float.BYTES);
         worker.product(new Worker.Product(Layout.dense(F32, rows, m), Layout.dense(F32, m, groups), false,

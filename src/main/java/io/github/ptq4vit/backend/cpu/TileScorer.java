@@ -57,7 +57,7 @@ final class TileScorer {
             inputs.coder.encode(worker, left, elements(), inputs.leftGrid(first, head), 0, leftCodes[0]);
             target = residual(first, right);
         }
-        TileDistance distance = new TileDistance(worker, problem, tile.rows(), result, output);
+        TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), result, output);
         int groups = inputs.candidates.get(0).size();
         for (int candidate = first; candidate < last; candidate++) {
             if (inputs.searched == Operand.LEFT) {
@@ -70,13 +70,15 @@ final class TileScorer {
             for (int range = 0; range < scales.length; range++) {
                 scales[range] = inputs.scales(candidate, head, firstRange + range);
             }
+            long[] rights = new long[scales.length];
+            Arrays.fill(rights, right);
             long bias = problem.bias().map(CpuBuffer::address).orElse(0L);
             if (problem.distance() == Distance.SQUARED && weight != 0) {
-                product.run(codes, right, scales, bias, result, target, weight);
+                product.run(codes, rights, scales, bias, result, target, weight);
             } else if (problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE) {
-                product.run(codes, right, scales, bias, result, target);
+                product.run(codes, rights, scales, bias, result, target);
             } else {
-                product.run(codes, right, scales, bias, result);
+                product.run(codes, rights, scales, bias, result);
             }
             losses[candidate] = distance.perGroup(groups, problem.heads() > 1 ? head : -1);
         }
@@ -102,7 +104,7 @@ final class TileScorer {
         Layout layout = Layout.dense(dnnl.dnnl_f32, tile.rows(), problem.m());
         CodeProduct product = new CodeProduct(worker, inputs.coder.codeType(), 1, tile.rows(), problem.k(),
                 inputs.rightLayout(), problem.bias().isPresent(), layout);
-        product.run(leftCodes, right, new long[] {inputs.scales(candidate, head, 0)},
+        product.run(leftCodes, new long[] {right}, new long[] {inputs.scales(candidate, head, 0)},
                 problem.bias().map(CpuBuffer::address).orElse(0L), result);
         long residual = worker.scratch("tile residual", (long) tile.rows() * problem.m() * Float.BYTES);
         worker.binary(dnnl.dnnl_binary_sub, layout, layout, layout, Epilogue.NONE).run(output, result, residual);

@@ -151,34 +151,37 @@ final class Worker {
             dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, rows, columns);
             dnnl_memory_desc moments = OneDnn.dense(dnnl.dnnl_f32, rows);
             dnnl_memory_desc vector = OneDnn.dense(dnnl.dnnl_f32, columns);
-            return new Primitive(stream, normForward(x, moments, epsilon),
+            return new Primitive(stream, normForward(x, moments, epsilon, dnnl.dnnl_use_scale | dnnl.dnnl_use_shift),
                     new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_MEAN, dnnl.DNNL_ARG_VARIANCE, dnnl.DNNL_ARG_SCALE,
                         dnnl.DNNL_ARG_SHIFT, dnnl.DNNL_ARG_DST},
                     new dnnl_memory_desc[] {x, moments, moments, vector, vector, x});
         });
     }
 
-    /** Arguments: x, mean, variance, gamma, dy, dx. */
+    /**
+     * Gradient of the normalisation itself: oneDNN has none with respect to x alone that knows of gamma. Arguments: x,
+     * mean, variance, gradient times gamma, dx.
+     */
     Primitive layerNormBackward(long rows, long columns, float epsilon) {
         return cached(new Norm(true, rows, columns, epsilon), () -> {
             dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, rows, columns);
             dnnl_memory_desc moments = OneDnn.dense(dnnl.dnnl_f32, rows);
-            dnnl_memory_desc vector = OneDnn.dense(dnnl.dnnl_f32, columns);
             dnnl_primitive_desc description = new dnnl_primitive_desc();
             OneDnn.check(dnnl_layer_normalization_backward_primitive_desc_create(description, engine,
-                    dnnl.dnnl_backward_data, x, x, x, moments, epsilon, dnnl.dnnl_use_scale | dnnl.dnnl_use_shift,
-                    normForward(x, moments, epsilon), null), "layer normalisation gradient");
+                    dnnl.dnnl_backward_data, x, x, x, moments, epsilon, dnnl.dnnl_normalization_flags_none,
+                    normForward(x, moments, epsilon, dnnl.dnnl_normalization_flags_none), null),
+                    "layer normalisation gradient");
             return new Primitive(stream, description,
-                    new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_MEAN, dnnl.DNNL_ARG_VARIANCE, dnnl.DNNL_ARG_SCALE,
-                        dnnl.DNNL_ARG_DIFF_DST, dnnl.DNNL_ARG_DIFF_SRC},
-                    new dnnl_memory_desc[] {x, moments, moments, vector, x, x});
+                    new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_MEAN, dnnl.DNNL_ARG_VARIANCE, dnnl.DNNL_ARG_DIFF_DST,
+                        dnnl.DNNL_ARG_DIFF_SRC},
+                    new dnnl_memory_desc[] {x, moments, moments, x, x});
         });
     }
 
-    private dnnl_primitive_desc normForward(dnnl_memory_desc x, dnnl_memory_desc moments, float epsilon) {
+    private dnnl_primitive_desc normForward(dnnl_memory_desc x, dnnl_memory_desc moments, float epsilon, int flags) {
         dnnl_primitive_desc forward = new dnnl_primitive_desc();
         OneDnn.check(dnnl_layer_normalization_forward_primitive_desc_create(forward, engine,
-                dnnl.dnnl_forward_training, x, x, moments, epsilon, dnnl.dnnl_use_scale | dnnl.dnnl_use_shift, null),
+                dnnl.dnnl_forward_training, x, x, moments, epsilon, flags, null),
                 "layer normalisation");
         return forward;
     }

@@ -1,0 +1,127 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.View;
+import java.util.Arrays;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * One tile against a row of candidates for the right operand, as {@code O^T = R^T L^T}: the tile's left operand is packed
+ * once, and each candidate's codes are used as they come.
+ */
+final class TransposedTileScorer {
+    private static final int F32 = dnnl.dnnl_f32;
+
+    private final ScoreInputs inputs;
+    private final MatmulProblem problem;
+    private final Worker worker;
+    private final CpuScorer.Tile tile;
+    private final int head;
+    private final long row;
+    /** Products a candidate takes: one a column group, each of {@code height} rows. */
+    private final int parts;
+    private final int height;
+
+    TransposedTileScorer(ScoreInputs inputs, Worker worker, CpuScorer.Tile tile) {
+        this.inputs = inputs;
+        this.problem = inputs.problem;
+        this.worker = worker;
+        this.tile = tile;
+        this.head = tile.batch() % problem.heads();
+        this.row = (long) tile.batch() * problem.n() + tile.from();
+        this.parts = problem.heads() > 1 ? 1 : inputs.groups;
+        this.height = problem.m() / parts;
+    }
+
+    /** Puts the losses of candidates {@code [first, last)} into their rows of {@code losses}. */
+    void score(int first, int last, double[][] losses) {
+        CodeProduct product = inputs.transposedProduct(worker, height, tile.rows());
+        long[] packed = packLeft(product, first);
+        long target = target();
+        long weight = problem.weight().map(w -> transposed("tile weight", CpuBuffer.address(w) + row * problem.m() * Float.BYTES))
+                .orElse(0L);
+        long result = worker.scratch("tile result", (long) height * tile.rows() * Float.BYTES);
+        TileDistance distance = new TileDistance(worker, problem, height, tile.rows(), result, target);
+        long numbers = problem.batch() > 1 ? rightRows() : 0;
+        for (int candidate = first; candidate < last; candidate++) {
+            losses[candidate] = new double[inputs.groups];
+        }
+        for (int part = 0; part < parts; part++) {
+            int group = problem.heads() > 1 ? head : part;
+            long partOffset = (long) part * height * tile.rows() * Float.BYTES;
+            for (int candidate = first; candidate < last; candidate++) {
+                long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
+                        : inputs.right(candidate) + (long) part * height * problem.k() * inputs.coder.bytesPerCode();
+                long[] sources = new long[inputs.ranges];
+                Arrays.fill(sources, codes);
+                long[] scales = new long[inputs.ranges];
+                for (int range = 0; range < scales.length; range++) {
+                    scales[range] = inputs.scales(candidate, group, range);
+                }
+                if (weight != 0) {
+                    product.run(sources, packed, scales, 0, result, target + partOffset, weight + partOffset);
+                } else {
+                    product.run(sources, packed, scales, 0, result, target + partOffset);
+                }
+                losses[candidate][inputs.groups == 1 ? 0 : group] += distance.total();
+            }
+        }
+    }
+
+    /** The tile's left operand in codes, a packed {@code [k, rows]} for each range. */
+    private long[] packLeft(CodeProduct product, int candidate) {
+        long elements = (long) tile.rows() * problem.k();
+        long left = CpuBuffer.address(problem.left()) + row * problem.k() * Float.BYTES;
+        long[] packed = new long[inputs.ranges];
+        for (int range = 0; range < packed.length; range++) {
+            long plain = worker.scratch("tile left" + range, elements * inputs.coder.bytesPerCode());
+            inputs.coder.encode(worker, left, elements, inputs.leftGrid(candidate, head), range, plain);
+            packed[range] = plain;
+            if (product.packedFor().isPresent()) {
+                Worker.Product key = product.packedFor().get();
+                packed[range] = worker.scratch("tile left packed" + range, worker.product(key).weightBytes());
+                worker.packing(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key)
+                        .run(plain, packed[range]);
+            }
+        }
+        return packed;
+    }
+
+    /** The tile's output without the bias, transposed. */
+    private long target() {
+        long output = CpuBuffer.address(problem.output()) + row * problem.m() * Float.BYTES;
+        if (problem.bias().isPresent()) {
+            Layout matrix = Layout.dense(F32, tile.rows(), problem.m());
+            long unbiased = worker.scratch("tile unbiased", (long) tile.rows() * problem.m() * Float.BYTES);
+            worker.binary(dnnl.dnnl_binary_sub, matrix, Layout.dense(F32, 1, problem.m()), matrix, Epilogue.NONE)
+                    .run(output, CpuBuffer.address(problem.bias().get()), unbiased);
+            output = unbiased;
+        }
+        return transposed("tile target", output);
+    }
+
+    private long transposed(String purpose, long matrix) {
+        long copy = worker.scratch(purpose, (long) tile.rows() * problem.m() * Float.BYTES);
+        worker.copy(Layout.dense(F32, tile.rows(), problem.m()).transposed(), Layout.dense(F32, problem.m(), tile.rows()))
+                .run(matrix, copy);
+        return copy;
+    }
+
+    /** This product's own right operand as {@code [m, k]} numbers. */
+    private long rightRows() {
+        View right = problem.right().at(tile.batch()).transpose();
+        if (right.isDense()) {
+            return CpuBuffer.address(right);
+        }
+        long copy = worker.scratch("tile right rows", right.elements() * Float.BYTES);
+        worker.copy(Layout.of(right), Layout.dense(F32, problem.m(), problem.k())).run(CpuBuffer.address(right), copy);
+        return copy;
+    }
+
+    private long encodeRight(long numbers, int candidate) {
+        long count = (long) problem.k() * problem.m();
+        long codes = worker.scratch("tile right", count * inputs.coder.bytesPerCode());
+        inputs.coder.encode(worker, numbers, count, inputs.rightGrid(candidate, head), 0, codes);
+        return codes;
+    }
+}

@@ -1,0 +1,11 @@
+package io.github.ptq4vit.calibrate;
+
+/** A calibration cannot go on; the message says why and what to do. */
+public final class CalibrationException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    /** With a message for the user. */
+    public CalibrationException(String message) {
+        super(message);
+    }
+}

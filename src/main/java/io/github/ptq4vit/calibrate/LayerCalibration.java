@@ -1,0 +1,107 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.LayerRole;
+import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.quant.Quantizer;
+import java.util.List;
+
+/** Quantises one layer: which operands have which quantisers and groups, and in which order they are searched. */
+final class LayerCalibration {
+    private final Backend backend;
+    private final VisionTransformer model;
+    private final CalibrationConfig config;
+    private final Timings timings;
+
+    LayerCalibration(Backend backend, VisionTransformer model, CalibrationConfig config, Timings timings) {
+        this.backend = backend;
+        this.model = model;
+        this.config = config;
+        this.timings = timings;
+    }
+
+    /** A layer's result and how it came about. */
+    record Outcome(QuantizedLayer layer, List<SearchTrace> traces) {
+    }
+
+    Outcome run(LayerData data) {
+        try (Scope scope = backend.scope()) {
+            return data.layer().role().isMatmul() ? attention(data, scope) : linear(data, scope);
+        }
+    }
+
+    private Outcome linear(LayerData data, Scope scope) {
+        LayerRole role = data.layer().role();
+        float[] weight = model.weight(data.layer()).toArray();
+        int groups = switch (role) {
+            case QKV -> 3;
+            case PATCH_EMBEDDING -> config.channelwisePatches() ? data.output().size(1) : 1;
+            default -> 1;
+        };
+        MatmulProblem problem = timings.time("lay out", () ->
+                new ProblemBuilder(backend, scope, config.metric()).linear(data, model, groups));
+        Candidates right = Candidates.uniform(maxima(weight, groups), config.bits().weights(), config);
+        boolean inputQuantized = role != LayerRole.PATCH_EMBEDDING;
+        Candidates left = inputQuantized ? timings.time("lay out", () -> inputs(data)) : new Candidates(List.of(), List.of());
+        ScaleSearch search = search(data, problem, left, right);
+        if (inputQuantized) {
+            search.run(config.rounds(), Operand.RIGHT, Operand.LEFT);
+        } else {
+            search.run(config.rounds(), Operand.RIGHT);
+        }
+        return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(),
+                QuantizedLayer.codes(weight, search.bestRight())), search.traces());
+    }
+
+    private Candidates inputs(LayerData data) {
+        View flat = data.left().reshape(1, 1, Math.toIntExact(data.left().elements()));
+        int bits = config.bits().activations();
+        return config.twin() && data.layer().role() == LayerRole.FC2
+                ? Candidates.geluTwin(backend.maxima(flat, false)[0], bits, config)
+                : Candidates.uniform(backend.maxima(flat, true), bits, config);
+    }
+
+    private Outcome attention(LayerData data, Scope scope) {
+        MatmulProblem problem = timings.time("lay out", () ->
+                new ProblemBuilder(backend, scope, config.metric()).attention(data));
+        int bits = config.bits().activations();
+        boolean twin = config.twin() && data.layer().role() == LayerRole.PROBABILITY_VALUE;
+        Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule())
+                : Candidates.uniform(perHead(data.left(), scope), bits, config);
+        Candidates right = Candidates.uniform(perHead(data.right().orElseThrow(), scope), bits, config);
+        ScaleSearch search = search(data, problem, left, right);
+        search.run(config.rounds(), Operand.LEFT, Operand.RIGHT);
+        return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(), new byte[0]),
+                search.traces());
+    }
+
+    private ScaleSearch search(LayerData data, MatmulProblem problem, Candidates left, Candidates right) {
+        return new ScaleSearch((operand, fixed, candidates, from, to) -> timings.time("search " + data.layer().role().suffix()
+                + " " + (operand == Operand.LEFT ? "L" : "R"), () ->
+                backend.score(problem, operand, fixed, candidates, from, to)), data.layer().name(), left, right,
+                config.search(), ProblemBuilder.parts(problem));
+    }
+
+    private float[] perHead(View operand, Scope scope) {
+        return timings.time("lay out", () -> {
+            View plain = scope.floats(operand.sizes());
+            backend.copy(operand, plain);
+            return backend.maxima(plain.reshape(plain.size(0), plain.size(1), plain.size(2) * plain.size(3)), true);
+        });
+    }
+
+    /** Largest magnitude of each group of consecutive rows. */
+    private static float[] maxima(float[] weight, int groups) {
+        float[] maxima = new float[groups];
+        int size = weight.length / groups;
+        for (int i = 0; i < weight.length; i++) {
+            maxima[i / size] = Math.max(maxima[i / size], Math.abs(weight[i]));
+        }
+        return maxima;
+    }
+}

@@ -1,0 +1,116 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.quant.Quantizer;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+
+/**
+ * Finds the scales of a product's two operands by alternating between them (PTQ4ViT, section 3.3). What a search of one
+ * operand finds depends on the other operand's scales alone, so a search under scales that were seen before is answered
+ * from memory: once nothing changes, the remaining rounds cost nothing.
+ */
+final class ScaleSearch {
+    private final Scorer scorer;
+    private final String layer;
+    private final Candidates left;
+    private final Candidates right;
+    private final CandidateRace race;
+    private final Map<Operand, Map<List<Quantizer>, Found>> memory = new HashMap<>();
+    private final List<SearchTrace> traces = new ArrayList<>();
+    private List<Quantizer> bestLeft;
+    private List<Quantizer> bestRight;
+
+    /**
+     * @param scorer scores candidates of this layer
+     * @param left search space of the left operand; none leaves it float32
+     * @param units ends of the growing parts of the problem that candidates are scored on, the last one all of it
+     */
+    ScaleSearch(Scorer scorer, String layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
+        this.scorer = scorer;
+        this.layer = layer;
+        this.left = left;
+        this.right = right;
+        this.race = mode == SearchMode.EXHAUSTIVE ? CandidateRace.exhaustive(units) : CandidateRace.progressive(units);
+        this.bestLeft = left.start();
+        this.bestRight = right.start();
+    }
+
+    /** The one question to a device, see {@link io.github.ptq4vit.backend.Backend#score}. */
+    @FunctionalInterface
+    interface Scorer {
+        /** Losses {@code [candidates][groups]} on units {@code [from, to)}. */
+        double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to);
+    }
+
+    private record Found(double[][] losses, int[] chosen) {
+    }
+
+    /** Searches the operands in the given order, round after round. */
+    void run(int rounds, Operand... order) {
+        for (int round = 0; round < rounds; round++) {
+            for (Operand operand : order) {
+                search(round, operand);
+            }
+        }
+    }
+
+    private void search(int round, Operand operand) {
+        boolean searchesLeft = operand == Operand.LEFT;
+        Candidates candidates = searchesLeft ? left : right;
+        List<Quantizer> other = searchesLeft ? bestRight : bestLeft;
+        Found found = memory.computeIfAbsent(operand, o -> new HashMap<>())
+                .computeIfAbsent(other, o -> find(operand, candidates, o));
+        List<Quantizer> best = IntStream.range(0, candidates.groups())
+                .mapToObj(g -> candidates.quantizers().get(found.chosen[g]).get(g)).toList();
+        if (searchesLeft) {
+            bestLeft = best;
+        } else {
+            bestRight = best;
+        }
+        traces.add(new SearchTrace(layer, round, operand, found.losses, found.chosen));
+    }
+
+    private Found find(Operand operand, Candidates candidates, List<Quantizer> other) {
+        List<CodeGrid> fixed = other.stream().map(Quantizer::grid).toList();
+        double[][] losses = race.run(candidates, (slots, from, to) -> scorer.score(operand, fixed,
+                slots.stream().map(slot -> slot.stream().map(Quantizer::grid).toList()).toList(), from, to));
+        return new Found(losses, firstBest(losses, candidates.groups()));
+    }
+
+    /** The first candidate with the smallest loss, for each group. */
+    static int[] firstBest(double[][] losses, int groups) {
+        int[] best = new int[groups];
+        for (int g = 0; g < groups; g++) {
+            best[g] = -1;
+            for (int c = 0; c < losses.length; c++) {
+                if (!Double.isNaN(losses[c][g]) && (best[g] < 0 || losses[c][g] < losses[best[g]][g])) {
+                    best[g] = c;
+                }
+            }
+            if (best[g] < 0) {
+                throw new CalibrationException("No candidate has a loss: the calibration data are not finite");
+            }
+        }
+        return best;
+    }
+
+    /** The scales found for the left operand, one a group; none if it stays float32. */
+    List<Quantizer> bestLeft() {
+        return bestLeft;
+    }
+
+    /** The scales found for the right operand, one a group. */
+    List<Quantizer> bestRight() {
+        return bestRight;
+    }
+
+    /** All searches so far. */
+    List<SearchTrace> traces() {
+        return traces;
+    }
+}
