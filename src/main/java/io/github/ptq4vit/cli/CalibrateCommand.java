@@ -38,7 +38,7 @@ final class CalibrateCommand implements Callable<Integer> {
     private CalibrationOptions calibration;
 
     @Option(names = "--heads", paramLabel = "N", description = "Attention heads, where neither the file nor a length of 64 tells.")
-    private OptionalInt heads = OptionalInt.empty();
+    private Optional<Integer> heads = Optional.empty();
 
     @Option(names = "--out", paramLabel = "DIR", description = "Folder to write (default: MODEL-PRESET-wBaB here).")
     private Optional<Path> out = Optional.empty();
@@ -54,6 +54,10 @@ final class CalibrateCommand implements Callable<Integer> {
 
     @Mixin
     private CommonOptions common;
+
+    private OptionalInt heads() {
+        return heads.map(OptionalInt::of).orElse(OptionalInt.empty());
+    }
 
     @Override
     public Integer call() {
@@ -71,7 +75,7 @@ final class CalibrateCommand implements Callable<Integer> {
             complete(folder);
             return 0;
         }
-        ModelSource.Plain source = ModelSource.plain(model, heads);
+        ModelSource.Plain source = ModelSource.plain(model, heads());
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, config.seed(),
                 common.decoders());

@@ -7,8 +7,6 @@ import io.github.ptq4vit.calibrate.SearchMode;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.TwinRule;
 import java.util.Optional;
-import java.util.OptionalInt;
-import java.util.OptionalLong;
 import picocli.CommandLine.Option;
 
 /** How to calibrate: a preset, and what differs from it. */
@@ -33,21 +31,21 @@ final class CalibrationOptions {
     private Optional<GradientSource> gradients = Optional.empty();
 
     @Option(names = "--draws", paramLabel = "N", description = "Backward passes of fisher, 1 to 8.")
-    private OptionalInt draws = OptionalInt.empty();
+    private Optional<Integer> draws = Optional.empty();
 
     @Option(names = "--search", paramLabel = "NAME", completionCandidates = Choices.Searches.class,
             description = "How candidates are visited: ${COMPLETION-CANDIDATES}.")
     private Optional<SearchMode> search = Optional.empty();
 
     @Option(names = "--rounds", paramLabel = "N", description = "Alternations between the two operands of a layer.")
-    private OptionalInt rounds = OptionalInt.empty();
+    private Optional<Integer> rounds = Optional.empty();
 
     @Option(names = "--twin-rule", paramLabel = "NAME", completionCandidates = Choices.TwinRules.class,
             description = "How twin quantisers decide: ${COMPLETION-CANDIDATES}.")
     private Optional<TwinRule> twinRule = Optional.empty();
 
     @Option(names = "--seed", paramLabel = "N", description = "Of the choice of images and of Fisher draws (default: 0).")
-    private OptionalLong seed = OptionalLong.empty();
+    private Optional<Long> seed = Optional.empty();
 
     /** The configuration; options out of range are wrong use. */
     CalibrationConfig config(CommonOptions common) {
@@ -63,12 +61,12 @@ final class CalibrationOptions {
                 config = config.withSearch(search.get());
             }
             if (rounds.isPresent()) {
-                config = config.withRounds(rounds.getAsInt());
+                config = config.withRounds(rounds.get());
             }
             if (twinRule.isPresent()) {
                 config = config.withTwinRule(twinRule.get());
             }
-            return seed.isPresent() ? config.withSeed(seed.getAsLong()) : config;
+            return seed.isPresent() ? config.withSeed(seed.get()) : config;
         } catch (IllegalArgumentException e) {
             throw common.wrong(e.getMessage());
         }

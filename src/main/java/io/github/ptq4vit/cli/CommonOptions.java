@@ -3,6 +3,7 @@ package io.github.ptq4vit.cli;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
 import io.github.ptq4vit.backend.DeviceInfo;
+import java.util.Optional;
 import java.util.OptionalInt;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -19,7 +20,7 @@ final class CommonOptions {
     private String backend;
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads to compute with (default: one a processor).")
-    private OptionalInt threads = OptionalInt.empty();
+    private Optional<Integer> threads = Optional.empty();
 
     @Option(names = "--json", description = "Print the result as one JSON object.")
     private boolean json;
@@ -36,14 +37,14 @@ final class CommonOptions {
         if (!Backends.names().contains(backend)) {
             throw wrong("There is no backend '" + backend + "'; this version has: " + String.join(", ", Backends.names()));
         }
-        if (threads.isPresent() && threads.getAsInt() < 1) {
-            throw wrong("The number of threads must be at least 1, for example 2, not " + threads.getAsInt());
+        if (threads.isPresent() && threads.get() < 1) {
+            throw wrong("The number of threads must be at least 1, for example 2, not " + threads.get());
         }
     }
 
     /** Opens the backend and says in one line what it is. */
     Backend open() {
-        Backend opened = Backends.open(backend, threads);
+        Backend opened = Backends.open(backend, threads.map(OptionalInt::of).orElse(OptionalInt.empty()));
         DeviceInfo device = opened.device();
         Console.note("backend: " + device.backend() + " (" + device.device() + ", " + device.workers() + " threads, "
                 + device.integerPath() + ")");
@@ -52,7 +53,7 @@ final class CommonOptions {
 
     /** Threads that decode images while others compute. */
     int decoders() {
-        return threads.orElse(Runtime.getRuntime().availableProcessors());
+        return threads.orElseGet(() -> Runtime.getRuntime().availableProcessors());
     }
 
     /** Wrong use of the command. */

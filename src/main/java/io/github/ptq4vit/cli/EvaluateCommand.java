@@ -38,16 +38,20 @@ final class EvaluateCommand implements Callable<Integer> {
     private Optional<Path> against = Optional.empty();
 
     @Option(names = "--heads", paramLabel = "N", description = "Attention heads, where neither the file nor a length of 64 tells.")
-    private OptionalInt heads = OptionalInt.empty();
+    private Optional<Integer> heads = Optional.empty();
 
     @Mixin
     private CommonOptions common;
 
+    private OptionalInt heads() {
+        return heads.map(OptionalInt::of).orElse(OptionalInt.empty());
+    }
+
     @Override
     public Integer call() {
         common.check();
-        ModelSource source = ModelSource.read(model, heads);
-        Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, heads));
+        ModelSource source = ModelSource.read(model, heads());
+        Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, heads()));
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();
