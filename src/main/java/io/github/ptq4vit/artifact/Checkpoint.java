@@ -36,8 +36,8 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
         }
         Manifest manifest = ManifestJson.read(folder);
         if (!manifest.complete()) {
-            throw new ArtifactException(folder + ": is incomplete, " + manifest.units().size() + " of "
-                    + manifest.allUnits() + " units are calibrated; continue its calibration with --resume");
+            throw new ArtifactException(folder + ": is incomplete, " + manifest.extent()
+                    + " are calibrated; continue its calibration with --resume");
         }
         try (SafetensorsFile file = SafetensorsFile.open(folder.resolve(TENSORS))) {
             Map<String, Tensor> tensors = new LinkedHashMap<>();

@@ -103,9 +103,9 @@ public final class CheckpointWriter {
         return units;
     }
 
-    /** Number of units of a complete checkpoint. */
-    public int allUnits() {
-        return manifest.allUnits();
+    /** How far it is, in words: {@code 5 of 14 units}. */
+    public String extent() {
+        return manifest.extent();
     }
 
     /**
@@ -150,8 +150,12 @@ public final class CheckpointWriter {
         tidy();
     }
 
-    /** After a failure: takes back what was begun, unless there is something to continue. Throws nothing. */
-    public void abandon() {
+    /**
+     * After a failure: takes back what was begun, unless there is something to continue. Throws nothing.
+     *
+     * @return whether there is something to continue
+     */
+    public boolean abandon() {
         if (madeFolder && manifest.units().isEmpty()) {
             try {
                 for (Path path : List.of(parts, folder.resolve(ManifestJson.FILE), folder)) {
@@ -159,9 +163,10 @@ public final class CheckpointWriter {
                 }
             } catch (IOException e) {
                 // the failure that led here is the one to tell
-                return;
+                return false;
             }
         }
+        return !manifest.units().isEmpty();
     }
 
     private Path part(String unit) {

@@ -31,6 +31,11 @@ record Manifest(VitConfig config, String transform, Provenance provenance, boole
         return config.depth() + 2;
     }
 
+    /** How far it is, in words. */
+    String extent() {
+        return units.size() + " of " + allUnits() + " units";
+    }
+
     /** All layers of the finished units, in network order. */
     List<QuantizedLayer> layers() {
         return units.values().stream().flatMap(List::stream).toList();

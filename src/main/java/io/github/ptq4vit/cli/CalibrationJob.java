@@ -57,7 +57,9 @@ final class CalibrationJob {
             writer.finish();
             return result;
         } catch (RuntimeException | Error e) {
-            writer.abandon();
+            if (writer.abandon()) {
+                Console.note("kept: " + out + ", " + writer.extent() + "; --resume continues");
+            }
             throw e;
         }
     }
