@@ -73,12 +73,14 @@ sealed interface ModelSource {
 
     /** Reads whichever it is. */
     static ModelSource read(Path path, OptionalInt heads) {
-        return Checkpoint.isCheckpoint(path) ? new Quantized(name(path), path, Checkpoint.read(path)) : plain(path, heads);
+        Path folder = insideCheckpoint(path) ? path.toAbsolutePath().getParent() : path;
+        return Checkpoint.isCheckpoint(folder) ? new Quantized(name(folder), folder, Checkpoint.read(folder))
+                : plain(path, heads);
     }
 
     /** Reads float32 weights. */
     static Plain plain(Path path, OptionalInt heads) {
-        if (Checkpoint.isCheckpoint(path)) {
+        if (Checkpoint.isCheckpoint(path) || insideCheckpoint(path)) {
             throw new ModelException(path + ": is quantised already; give the model in float32");
         }
         Path file = path;
@@ -89,6 +91,10 @@ sealed interface ModelSource {
             }
         }
         return new Plain(name(path), file, ModelReader.read(file, heads));
+    }
+
+    private static boolean insideCheckpoint(Path path) {
+        return Files.isRegularFile(path) && Checkpoint.isCheckpoint(path.toAbsolutePath().getParent());
     }
 
     /** A name for a model at this path: the file's, or its folder's where the file's says nothing. */

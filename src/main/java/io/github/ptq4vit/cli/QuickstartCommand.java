@@ -85,10 +85,19 @@ final class QuickstartCommand implements Callable<Integer> {
             List<Row> rows = new ArrayList<>();
             for (String preset : PRESETS) {
                 for (int bits : BITS) {
-                    rows.add(row(job, backend, reference, target, preset, bits, folder, labels, source));
+                    Row row = row(job, backend, reference, target, preset, bits, folder, labels, source);
+                    if (!common.json()) {
+                        print(row, rows.isEmpty());
+                    }
+                    rows.add(row);
                 }
             }
-            print(rows, backend.device().backend());
+            if (common.json()) {
+                Console.json(json(rows, backend.device().backend()));
+            } else {
+                Console.result("%s", out.map(path -> "The quantised models are in " + path)
+                        .orElse("--out DIR keeps the quantised models"));
+            }
         }
     }
 
@@ -104,31 +113,39 @@ final class QuickstartCommand implements Callable<Integer> {
         }
     }
 
-    private void print(List<Row> rows, String backend) {
-        Accuracy any = rows.get(0).accuracy;
-        Accuracy.Paired reference = any.paired().orElseThrow();
-        double top1 = any.fraction(reference.referenceTop1Right());
-        double top5 = any.fraction(reference.referenceTop5Right());
-        if (common.json()) {
-            ObjectNode json = Console.object().put("images", any.images()).put("float_top1", top1).put("float_top5", top5)
-                    .put("backend", backend);
-            out.ifPresent(path -> json.put("out", path.toString()));
-            ArrayNode list = json.putArray("rows");
-            rows.forEach(r -> list.addObject().put("preset", r.preset).put("weight_bits", r.bits)
-                    .put("activation_bits", r.bits).put("top1", r.accuracy.top1()).put("top5", r.accuracy.top5())
-                    .put("agreement", agreement(r)).put("difference_points", 100 * (r.accuracy.top1() - top1))
-                    .put("calibration_seconds", r.seconds));
-            Console.json(json);
-            return;
+    private static void print(Row row, boolean first) {
+        if (first) {
+            Console.result("%-8s %-5s %9s %9s %10s %14s %12s", "preset", "bits", "top-1", "top-5", "agreement", "to float",
+                    "calibration");
+            Console.result("%-8s %-5s %9s %9s", "float", "", Console.percent(floatTop1(row)), Console.percent(floatTop5(row)));
         }
-        Console.result("%-8s %-5s %9s %9s %10s %14s %12s", "preset", "bits", "top-1", "top-5", "agreement", "to float",
-                "calibration");
-        Console.result("%-8s %-5s %9s %9s", "float", "", Console.percent(top1), Console.percent(top5));
-        rows.forEach(r -> Console.result("%-8s %-5s %9s %9s %10s %+7.2f points %10.1f s", r.preset,
-                new BitWidths(r.bits, r.bits), Console.percent(r.accuracy.top1()), Console.percent(r.accuracy.top5()),
-                Console.percent(agreement(r)), 100 * (r.accuracy.top1() - top1), r.seconds));
-        Console.result("%s", out.map(path -> "The quantised models are in " + path)
-                .orElse("--out DIR keeps the quantised models"));
+        Console.result("%-8s %-5s %9s %9s %10s %+7.2f points %10.1f s", row.preset, new BitWidths(row.bits, row.bits),
+                Console.percent(row.accuracy.top1()), Console.percent(row.accuracy.top5()), Console.percent(agreement(row)),
+                difference(row), row.seconds);
+    }
+
+    private ObjectNode json(List<Row> rows, String backend) {
+        Row any = rows.get(0);
+        ObjectNode json = Console.object().put("images", any.accuracy.images()).put("float_top1", floatTop1(any))
+                .put("float_top5", floatTop5(any)).put("backend", backend);
+        out.ifPresent(path -> json.put("out", path.toString()));
+        ArrayNode list = json.putArray("rows");
+        rows.forEach(r -> list.addObject().put("preset", r.preset).put("weight_bits", r.bits).put("activation_bits", r.bits)
+                .put("top1", r.accuracy.top1()).put("top5", r.accuracy.top5()).put("agreement", agreement(r))
+                .put("difference_points", difference(r)).put("calibration_seconds", r.seconds));
+        return json;
+    }
+
+    private static double floatTop1(Row row) {
+        return row.accuracy.fraction(row.accuracy.paired().orElseThrow().referenceTop1Right());
+    }
+
+    private static double floatTop5(Row row) {
+        return row.accuracy.fraction(row.accuracy.paired().orElseThrow().referenceTop5Right());
+    }
+
+    private static double difference(Row row) {
+        return 100 * (row.accuracy.top1() - floatTop1(row));
     }
 
     private static double agreement(Row row) {

@@ -8,10 +8,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.artifact.Checkpoint;
+import io.github.ptq4vit.artifact.CheckpointWriter;
+import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.model.ModelReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -87,6 +91,66 @@ class CommandsTest {
         calibrate(out, "--force").succeeded();
         assertFalse(Arrays.equals(before, Files.readAllBytes(out.resolve("model.safetensors"))));
         assertEquals(8, Checkpoint.read(out).model().layers().get(1).right().get(0).bits());
+    }
+
+    @Test
+    void anInterruptedCalibrationIsContinuedToTheSameBytes() throws IOException {
+        calibrate(out).succeeded();
+        Checkpoint whole = Checkpoint.read(out);
+        Path cut = folder.resolve("cut");
+        CheckpointWriter writer = CheckpointWriter.open(cut, Existing.REFUSE,
+                ModelReader.read(model, OptionalInt.empty()), whole.transform(), whole.provenance());
+        TinyModel.units(whole.model().layers()).forEach((unit, layers) -> {
+            if (unit.equals("head") || unit.equals("blocks.0")) {
+                writer.unit(unit, layers);
+            }
+        });
+        CommandLineRun.of("evaluate", "--model", cut, "--images", images, "--labels", labels)
+                .failed(1, cut, "2 of 4 units", "--resume");
+        calibrate(cut).failed(1, cut, "--resume");
+        calibrate(cut, "--resume", "--seed", 1).failed(1, cut, "the seed");
+        calibrate(cut, "--resume", "--metric", "l2").failed(1, cut, "metric was hessian and is now l2");
+        calibrate(cut, "--resume", "--count", 4).failed(1, cut, "images");
+        calibrate(cut, "--resume").succeeded();
+        for (String file : new String[] {"manifest.json", "model.safetensors"}) {
+            assertTrue(Arrays.equals(Files.readAllBytes(out.resolve(file)), Files.readAllBytes(cut.resolve(file))), file);
+        }
+        assertFalse(Files.exists(cut.resolve("parts")));
+    }
+
+    @Test
+    void aQuantisedModelIsNotQuantisedAgain() {
+        calibrate(out).succeeded();
+        for (Path path : new Path[] {out, out.resolve("model.safetensors")}) {
+            CommandLineRun.of("calibrate", "--model", path, "--images", images, "--out", folder.resolve("twice"))
+                    .failed(1, path, "quantised already");
+        }
+        CommandLineRun.of("evaluate", "--model", out.resolve("model.safetensors"), "--images", images, "--labels", labels)
+                .succeeded();
+    }
+
+    @Test
+    void quickstartComparesBothPresetsAtThreeWidths() throws IOException {
+        Path example = Files.createDirectories(folder.resolve("home/examples/characters"));
+        Files.copy(model, example.resolve("model.safetensors"));
+        TinyModel.images(example.resolve("calibration"), 4);
+        TinyModel.labels(TinyModel.images(example.resolve("validation"), 6).resolve("labels.txt"), 6);
+        System.setProperty("ptq4vit.home", folder.resolve("home").toString());
+        try {
+            JsonNode result = json(CommandLineRun.of("quickstart", "--json", "--count", 4, "--out", out));
+            assertEquals(6, result.required("rows").size());
+            assertEquals(6, result.required("images").intValue());
+            JsonNode last = result.required("rows").get(5);
+            assertEquals("ptq4vit 4", last.required("preset").textValue() + " " + last.required("weight_bits"));
+            assertEquals(100 * (last.required("top1").doubleValue() - result.required("float_top1").doubleValue()),
+                    last.required("difference_points").doubleValue(), 1e-9);
+            assertEquals(4, Checkpoint.read(out.resolve("base-w4a4")).model().layers().get(1).right().get(0).bits());
+            CommandLineRun.of("quickstart", "--out", out).failed(1, out);
+            System.setProperty("ptq4vit.home", folder.toString());
+            CommandLineRun.of("quickstart").failed(1, folder.resolve("examples"));
+        } finally {
+            System.clearProperty("ptq4vit.home");
+        }
     }
 
     @Test
