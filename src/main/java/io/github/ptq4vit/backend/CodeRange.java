@@ -2,7 +2,8 @@ package io.github.ptq4vit.backend;
 
 /**
  * One uniform range of codes: an element {@code x} with {@code from <= x < to} has the code
- * {@code clamp(roundHalfEven(x / step), min, max)}, by a true float32 division; any other element has code 0.
+ * {@code clamp(roundHalfEven(x / step), min, max)}, by a true float32 division; any other element has code 0. Without
+ * limits infinite elements belong to the range as well.
  *
  * @param step the scale, positive and finite
  * @param min smallest code, at least -128
@@ -38,7 +39,7 @@ public record CodeRange(float step, int min, int max, float from, float to) {
 
     /** The code of a value, which may not be NaN. */
     public int code(float x) {
-        if (!(x >= from && x < to)) {
+        if (!(x >= from && (x < to || to == Float.POSITIVE_INFINITY))) {
             return 0;
         }
         return (int) Math.max(min, Math.min(max, Math.rint(x / step)));

@@ -6,8 +6,8 @@ public enum Distance {
     SQUARED,
     /** Sum of {@code |O - O^|}. */
     ABSOLUTE,
-    /** Sum over rows of 1 - cosine similarity; columns are split by column group. */
+    /** Sum over rows of 1 - cosine similarity; columns are split by the groups of the searched operand. */
     COSINE,
-    /** Sum over rows of 1 - Pearson correlation; columns are split by column group. */
+    /** Sum over rows of 1 - Pearson correlation; columns are split by the groups of the searched operand. */
     PEARSON
 }

@@ -16,6 +16,7 @@ import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.Pointer;
 
@@ -72,6 +73,9 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void upload(Tensor from, View to) {
+        if (from.shape().elements() != to.elements()) {
+            throw new IllegalArgumentException("Cannot upload " + from.shape() + " to " + to);
+        }
         CpuBuffer.floats(to).put(from.data().duplicate());
     }
 
@@ -128,8 +132,18 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void matmul(View a, View b, View c) {
-        Worker.current().product(new Worker.Product(Layout.of(a), Layout.of(b), false, Layout.of(c), Epilogue.NONE))
-                .primitive().run(CpuBuffer.address(a), CpuBuffer.address(b), CpuBuffer.address(c));
+        Worker worker = Worker.current();
+        Layout right = Layout.of(b);
+        long rightAddress = CpuBuffer.address(b);
+        if (a.size(-1) == 1 && !b.isDense()) {
+            // oneDNN 3.11 multiplies a batch of single rows as if they were columns unless they are dense
+            right = Layout.dense(F32, IntStream.of(b.sizes()).asLongStream().toArray());
+            long copy = worker.scratch("dense b", b.elements() * Float.BYTES);
+            worker.copy(Layout.of(b), right).run(rightAddress, copy);
+            rightAddress = copy;
+        }
+        worker.product(new Worker.Product(Layout.of(a), right, false, Layout.of(c), Epilogue.NONE))
+                .primitive().run(CpuBuffer.address(a), rightAddress, CpuBuffer.address(c));
     }
 
     @Override

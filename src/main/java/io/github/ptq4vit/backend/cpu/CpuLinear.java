@@ -52,7 +52,15 @@ final class CpuLinear implements Backend.Linear {
     }
 
     long scales() {
-        return scales.orElseThrow(() -> new IllegalArgumentException("These weights are not quantised"));
+        return scales.orElseThrow();
+    }
+
+    /** Throws unless the weights are codes, or numbers, as asked, and their scope is open. */
+    void requireUsable(boolean quantized) {
+        owner.requireOpen();
+        if (scales.isPresent() != quantized) {
+            throw new IllegalArgumentException(quantized ? "These weights are not quantised" : "These weights are quantised");
+        }
     }
 
     boolean isInteger() {

@@ -20,7 +20,8 @@ final class CpuProducts {
     }
 
     void linear(Worker worker, View x, CpuLinear weights, View y) {
-        long rows = x.elements() / weights.inputs();
+        weights.requireUsable(false);
+        long rows = rows(x, weights.inputs(), y, weights.outputs());
         Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.inputs()),
                 Layout.packed(F32, weights.inputs(), weights.outputs()), weights.bias().isPresent(),
                 Layout.dense(F32, rows, weights.outputs()), Epilogue.NONE);
@@ -34,7 +35,8 @@ final class CpuProducts {
     }
 
     void linearBackward(Worker worker, View dy, CpuLinear weights, View dx) {
-        long rows = dy.elements() / weights.outputs();
+        weights.requireUsable(false);
+        long rows = rows(dx, weights.inputs(), dy, weights.outputs());
         Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.outputs()),
                 Layout.packed(F32, weights.outputs(), weights.inputs()), false, Layout.dense(F32, rows, weights.inputs()),
                 Epilogue.NONE);
@@ -43,7 +45,8 @@ final class CpuProducts {
     }
 
     void quantizedLinear(Worker worker, View x, CodeGrid grid, CpuLinear weights, View y) {
-        int rows = Math.toIntExact(x.elements() / weights.inputs());
+        weights.requireUsable(true);
+        int rows = Math.toIntExact(rows(x, weights.inputs(), y, weights.outputs()));
         int ranges = grid.ranges().size();
         Layout plain = weights.transposed();
         Layout layout = weights.isInteger() ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain;
@@ -95,6 +98,15 @@ final class CpuProducts {
         }
         new CodeProduct(worker, path.codeType(), ranges, n, k, layout, false, Layout.of(c)).run(codesA, same(codesB[0], ranges), scales, 0,
                 CpuBuffer.address(c));
+    }
+
+    private static long rows(View x, int inputs, View y, int outputs) {
+        if (!x.isDense() || !y.isDense() || x.size(-1) != inputs || y.size(-1) != outputs
+                || x.elements() / inputs != y.elements() / outputs) {
+            throw new IllegalArgumentException("A layer with " + inputs + " inputs and " + outputs
+                    + " outputs takes as many dense rows of each, not " + x + " and " + y);
+        }
+        return x.elements() / inputs;
     }
 
     /** The elements of a strided window, row-major: where they are if they are so already. */

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Scope;
@@ -10,6 +11,7 @@ import java.util.List;
 final class CpuScope implements Scope {
     private final NativeHeap heap;
     private final List<CpuBuffer> buffers = new ArrayList<>();
+    private boolean closed;
 
     CpuScope(NativeHeap heap) {
         this.heap = heap;
@@ -17,6 +19,7 @@ final class CpuScope implements Scope {
 
     @Override
     public synchronized Buffer buffer(DataType type, long elements) {
+        requireOpen();
         CpuBuffer buffer = new CpuBuffer(type, elements, heap.allocate(elements * type.bytes()));
         buffers.add(buffer);
         return buffer;
@@ -27,8 +30,16 @@ final class CpuScope implements Scope {
         return (CpuBuffer) buffer(DataType.INT8, bytes);
     }
 
+    /** Throws if the scope is closed, and with it what it owns. */
+    synchronized void requireOpen() {
+        if (closed) {
+            throw new BackendException("A scope, or weights that it owns, was used after it was closed");
+        }
+    }
+
     @Override
     public synchronized void close() {
+        closed = true;
         for (CpuBuffer buffer : buffers) {
             heap.release(buffer.invalidate(), buffer.bytes());
         }

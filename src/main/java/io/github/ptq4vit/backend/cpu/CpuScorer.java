@@ -141,12 +141,14 @@ final class CpuScorer {
                 }
             }
         }
-        if (problem.batch() == 1 && !problem.right().at(0).transpose().isDense()) {
-            throw new IllegalArgumentException("The right operand of a single product must lie in memory as [m, k]");
+        View right = problem.right();
+        boolean rightTransposed = right.transpose().isDense();
+        if (!rightTransposed && rights.stream().anyMatch(grids -> grids.size() > 1) && problem.columnGroups() > 1) {
+            throw new IllegalArgumentException("With a scale a column group the right operand must lie in memory as [m, k]");
         }
-        View view = problem.left();
-        if (!view.isDense() || !problem.output().isDense()) {
-            throw new IllegalArgumentException("Operands and outputs of a problem must be dense");
+        if (!problem.left().isDense() || !problem.output().isDense() || !(right.isDense() || rightTransposed)
+                || !problem.weight().map(View::isDense).orElse(true)) {
+            throw new IllegalArgumentException("Operands, outputs and weights of a problem must be dense: " + problem);
         }
     }
 }

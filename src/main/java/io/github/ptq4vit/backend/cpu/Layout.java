@@ -16,13 +16,20 @@ import org.bytedeco.dnnl.global.dnnl;
  */
 record Layout(int type, List<Long> sizes, List<Long> strides) {
 
+    /** Of a view. Strides of axes of size 1, which mean nothing, are made those of a dense array: oneDNN trips over others. */
     static Layout of(View view) {
         int type = switch (view.buffer().type()) {
             case FLOAT32 -> dnnl.dnnl_f32;
             case INT8 -> dnnl.dnnl_s8;
         };
+        long[] strides = view.strides();
+        for (int axis = strides.length - 1; axis >= 0; axis--) {
+            if (view.size(axis) == 1) {
+                strides[axis] = axis == strides.length - 1 ? 1 : strides[axis + 1] * view.size(axis + 1);
+            }
+        }
         return new Layout(type, IntStream.of(view.sizes()).asLongStream().boxed().toList(),
-                LongStream.of(view.strides()).boxed().toList());
+                LongStream.of(strides).boxed().toList());
     }
 
     static Layout dense(int type, long... sizes) {

@@ -47,13 +47,19 @@ final class ScoreInputs {
         this.floatLeft = searched == Operand.RIGHT && fixed.isEmpty();
         this.groups = candidates.get(0).size();
         this.transposed = searched == Operand.RIGHT && !floatLeft && groups <= MOST_TRANSPOSED_GROUPS
-                && (problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE);
+                && (problem.batch() > 1 || problem.right().transpose().isDense())
+                && isElementwise();
         this.coder = new Coder(floatLeft ? dnnl.dnnl_f32 : path.codeType());
         this.ranges = floatLeft ? 1 : leftGrids(0).get(0).ranges().size();
         this.columns = transposed ? tileRows : problem.m();
         this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
         this.scales = allScales(scope);
         this.rights = problem.batch() == 1 ? packRights(scope, workers) : new long[0];
+    }
+
+    /** Whether the product's post-operations leave each element's loss. */
+    boolean isElementwise() {
+        return problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE;
     }
 
     List<CodeGrid> leftGrids(int candidate) {

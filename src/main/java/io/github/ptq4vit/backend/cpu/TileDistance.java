@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import java.nio.FloatBuffer;
+import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
 /**
@@ -14,6 +15,8 @@ final class TileDistance {
     private static final int F32 = dnnl.dnnl_f32;
     /** As in the usual definition of cosine similarity. */
     private static final double SMALLEST_NORM = 1e-8;
+    /** Square of an error, relative to the output's, up to which sums of the error are the more exact ones. */
+    private static final double SMALL_ERROR = 0.25;
 
     private final Worker worker;
     private final MatmulProblem problem;
@@ -75,32 +78,60 @@ final class TileDistance {
         return sums;
     }
 
+    /**
+     * One minus the similarity, from the sums of the error rather than of the result: near 1 the similarity itself has too
+     * few digits in float32. Where the error is not small, the other way round.
+     */
     private double[] similarityLosses(int groups) {
-        int width = columns / groups;
-        boolean centred = problem.distance() == Distance.PEARSON;
-        float[] dots = rowSums("dots", multiplied(output, result), groups);
-        float[] squares = rowSums("squares", multiplied(result, result), groups);
-        float[] truths = rowSums("truths", multiplied(output, output), groups);
-        float[] sums = centred ? rowSums("sums", result, groups) : new float[0];
-        float[] truthSums = centred ? rowSums("truth sums", output, groups) : new float[0];
+        Moments truths = moments(output, groups);
+        Moments errors = moments(difference(), groups);
+        Optional<Moments> results = Optional.empty();
         double[] losses = new double[groups];
         for (int row = 0; row < rows; row++) {
             for (int group = 0; group < groups; group++) {
                 int at = row * groups + group;
-                double dot = dots[at];
-                double square = squares[at];
-                double truth = truths[at];
-                if (centred) {
-                    dot -= (double) sums[at] * truthSums[at] / width;
-                    square -= (double) sums[at] * sums[at] / width;
-                    truth -= (double) truthSums[at] * truthSums[at] / width;
+                double truth = truths.product(at, truths);
+                double relativeSquare = errors.square(at) / truth;
+                if (relativeSquare < SMALL_ERROR && Math.sqrt(truth) > SMALLEST_NORM) {
+                    double along = errors.product(at, truths) / truth;
+                    double tangent = Math.max(0, relativeSquare - along * along) / ((1 + along) * (1 + along));
+                    double secant = Math.sqrt(1 + tangent);
+                    losses[group] += tangent / (secant * (secant + 1));
+                } else {
+                    Moments result = results.orElseGet(() -> moments(this.result, groups));
+                    results = Optional.of(result);
+                    double norms = Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, result.square(at))))
+                            * Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, truth)));
+                    losses[group] += 1 - result.product(at, truths) / norms;
                 }
-                double norms = Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, square)))
-                        * Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, truth)));
-                losses[group] += 1 - dot / norms;
             }
         }
         return losses;
+    }
+
+    /** Sums along rows, by column group: of x times the output, of x squared, of x; centred for Pearson's correlation. */
+    private record Moments(float[] products, float[] squares, float[] sums, int width) {
+        double product(int at, Moments truths) {
+            return sums.length == 0 ? products[at] : products[at] - (double) sums[at] * truths.sums[at] / width;
+        }
+
+        double square(int at) {
+            return sums.length == 0 ? squares[at] : squares[at] - (double) sums[at] * sums[at] / width;
+        }
+    }
+
+    private Moments moments(long x, int groups) {
+        float[] products = rowSums("dots", multiplied(output, x), groups);
+        float[] squares = x == output ? products : rowSums("squares", multiplied(x, x), groups);
+        float[] sums = problem.distance() == Distance.PEARSON ? rowSums("sums", x, groups) : new float[0];
+        return new Moments(products, squares, sums, columns / groups);
+    }
+
+    private long difference() {
+        Layout tile = Layout.dense(F32, rows, columns);
+        long difference = worker.scratch("tile difference", (long) rows * columns * Float.BYTES);
+        worker.binary(dnnl.dnnl_binary_sub, tile, tile, tile, Epilogue.NONE).run(result, output, difference);
+        return difference;
     }
 
     private long multiplied(long a, long b) {

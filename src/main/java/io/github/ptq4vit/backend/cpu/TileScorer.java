@@ -1,10 +1,10 @@
 package io.github.ptq4vit.backend.cpu;
 
-import io.github.ptq4vit.backend.CodeGrid;
-import io.github.ptq4vit.backend.Distance;
+import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import java.util.Arrays;
+import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
 /** One tile against a row of candidates. */
@@ -17,6 +17,7 @@ final class TileScorer {
     private final long left;
     private final long output;
     private final long weight;
+    private final long bias;
     private final long result;
     private final long[] leftCodes;
 
@@ -30,6 +31,7 @@ final class TileScorer {
         this.left = CpuBuffer.address(problem.left()) + row * problem.k() * Float.BYTES;
         this.output = CpuBuffer.address(problem.output()) + row * problem.m() * Float.BYTES;
         this.weight = problem.weight().map(w -> CpuBuffer.address(w) + row * problem.m() * Float.BYTES).orElse(0L);
+        this.bias = problem.bias().map(CpuBuffer::address).orElse(0L);
         this.result = worker.scratch("tile result", (long) tile.rows() * problem.m() * Float.BYTES);
         this.leftCodes = new long[inputs.ranges];
         for (int range = 0; range < inputs.ranges && !inputs.floatLeft; range++) {
@@ -40,8 +42,7 @@ final class TileScorer {
 
     /** Puts the losses of candidates {@code [first, last)} into their rows of {@code losses}. */
     void score(int first, int last, double[][] losses) {
-        // the part of the left operand that is the same for all candidates is multiplied once
-        int firstRange = sharesFirstRange(first, last) ? 1 : 0;
+        int firstRange = multipliesFirstRangeApart() ? 1 : 0;
         CodeProduct product = inputs.product(worker, tile.rows(), firstRange);
         if (inputs.floatLeft) {
             leftCodes[0] = left;
@@ -52,60 +53,60 @@ final class TileScorer {
         if (inputs.searched == Operand.LEFT) {
             right = problem.batch() == 1 ? inputs.right(0) : encodeRight(product, 0);
         }
-        long target = output;
-        if (firstRange == 1) {
-            inputs.coder.encode(worker, left, elements(), inputs.leftGrid(first, head), 0, leftCodes[0]);
-            target = residual(first, right);
-        }
         TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), result, output);
-        int groups = inputs.candidates.get(0).size();
+        Optional<CodeRange> multiplied = Optional.empty();
+        long target = output;
         for (int candidate = first; candidate < last; candidate++) {
             if (inputs.searched == Operand.LEFT) {
                 encodeLeft(candidate, firstRange);
             } else {
                 right = problem.batch() == 1 ? inputs.right(candidate) : encodeRight(product, candidate);
             }
-            long[] codes = Arrays.copyOfRange(leftCodes, firstRange, inputs.ranges);
-            long[] scales = new long[codes.length];
-            for (int range = 0; range < scales.length; range++) {
-                scales[range] = inputs.scales(candidate, head, firstRange + range);
+            if (firstRange == 1) {
+                Optional<CodeRange> own = Optional.of(inputs.leftGrid(candidate, head).ranges().get(0));
+                if (!own.equals(multiplied)) {
+                    target = residual(candidate, right);
+                    multiplied = own;
+                }
             }
-            long[] rights = new long[scales.length];
-            Arrays.fill(rights, right);
-            long bias = problem.bias().map(CpuBuffer::address).orElse(0L);
-            if (problem.distance() == Distance.SQUARED && weight != 0) {
-                product.run(codes, rights, scales, bias, result, target, weight);
-            } else if (problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE) {
-                product.run(codes, rights, scales, bias, result, target);
-            } else {
-                product.run(codes, rights, scales, bias, result);
-            }
-            losses[candidate] = distance.perGroup(groups, problem.heads() > 1 ? head : -1);
+            multiply(product, candidate, firstRange, right, target);
+            losses[candidate] = distance.perGroup(inputs.groups, problem.heads() > 1 ? head : -1);
         }
     }
 
-    private boolean sharesFirstRange(int first, int last) {
-        if (inputs.searched != Operand.LEFT || inputs.ranges != 2 || last - first < 2
-                || problem.distance() != Distance.SQUARED && problem.distance() != Distance.ABSOLUTE) {
-            return false;
+    private void multiply(CodeProduct product, int candidate, int firstRange, long right, long target) {
+        long[] codes = Arrays.copyOfRange(leftCodes, firstRange, inputs.ranges);
+        long[] rights = new long[codes.length];
+        Arrays.fill(rights, right);
+        long[] scales = new long[codes.length];
+        for (int range = 0; range < scales.length; range++) {
+            scales[range] = inputs.scales(candidate, head, firstRange + range);
         }
-        CodeGrid one = inputs.leftGrid(first, head);
-        for (int candidate = first; candidate < last; candidate++) {
-            CodeGrid grid = inputs.leftGrid(candidate, head);
-            if (grid.nearest() || !grid.ranges().get(0).equals(one.ranges().get(0))) {
-                return false;
-            }
+        if (!inputs.isElementwise()) {
+            product.run(codes, rights, scales, bias, result);
+        } else if (weight != 0) {
+            product.run(codes, rights, scales, bias, result, target, weight);
+        } else {
+            product.run(codes, rights, scales, bias, result, target);
         }
-        return true;
+    }
+
+    /**
+     * Whether the left operand's first range is subtracted from the target instead of being added to every candidate's
+     * product. Candidates in a row often share it: of GELU's twin the negative scale is fixed.
+     */
+    private boolean multipliesFirstRangeApart() {
+        return inputs.searched == Operand.LEFT && inputs.ranges == 2 && inputs.isElementwise()
+                && !inputs.leftGrid(0, head).nearest() && inputs.leftGrid(0, head).ranges().get(0).isUnlimited();
     }
 
     /** The output less the bias and the product of the first range: what the second range should give. */
     private long residual(int candidate, long right) {
+        inputs.coder.encode(worker, left, elements(), inputs.leftGrid(candidate, head), 0, leftCodes[0]);
         Layout layout = Layout.dense(dnnl.dnnl_f32, tile.rows(), problem.m());
         CodeProduct product = new CodeProduct(worker, inputs.coder.codeType(), 1, tile.rows(), problem.k(),
                 inputs.rightLayout(), problem.bias().isPresent(), layout);
-        product.run(leftCodes, new long[] {right}, new long[] {inputs.scales(candidate, head, 0)},
-                problem.bias().map(CpuBuffer::address).orElse(0L), result);
+        product.run(leftCodes, new long[] {right}, new long[] {inputs.scales(candidate, head, 0)}, bias, result);
         long residual = worker.scratch("tile residual", (long) tile.rows() * problem.m() * Float.BYTES);
         worker.binary(dnnl.dnnl_binary_sub, layout, layout, layout, Epilogue.NONE).run(output, result, residual);
         return residual;

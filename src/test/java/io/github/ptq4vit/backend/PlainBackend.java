@@ -1,0 +1,339 @@
+package io.github.ptq4vit.backend;
+
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
+import org.apache.commons.math3.special.Erf;
+
+/**
+ * The truth that other backends are compared with: loops written from the definitions, in float64. Being smooth far below
+ * float32, it also serves to take finite differences through a network; {@link #read} and {@link #write} keep float64.
+ * Only codes are as coarse as everywhere: the code of an element is that of its float32 value.
+ *
+ * <p>It insists on the contract: it fails on strided views where dense ones are due, on sizes that do not fit, on use
+ * after close, and on leaks, and its fresh memory holds NaN.
+ */
+public final class PlainBackend implements Backend {
+    private final Set<PlainScope> open = ConcurrentHashMap.newKeySet();
+
+    /** The elements of a window in float64, row-major. */
+    public double[] read(View view) {
+        return PlainBuffer.read(view);
+    }
+
+    /** Sets the elements of a window, given row-major in float64. */
+    public void write(double[] values, View view) {
+        PlainBuffer.write(values, view);
+    }
+
+    @Override
+    public DeviceInfo device() {
+        return new DeviceInfo("plain", "Java in float64, for tests", 1, "exact");
+    }
+
+    @Override
+    public Scope scope() {
+        PlainScope scope = new PlainScope(open::remove);
+        open.add(scope);
+        return scope;
+    }
+
+    @Override
+    public void parallel(int items, Part part) {
+        for (int item = 0; item < items; item++) {
+            try (Scope scope = scope()) {
+                part.run(item, item + 1, scope);
+            }
+        }
+    }
+
+    @Override
+    public void upload(Tensor from, View to) {
+        dense(to);
+        write(doubles(from), to);
+    }
+
+    @Override
+    public Tensor download(View from) {
+        double[] values = dense(from);
+        float[] copy = new float[values.length];
+        for (int i = 0; i < copy.length; i++) {
+            copy[i] = (float) values[i];
+        }
+        return Tensor.of(Shape.of(from.sizes()), copy);
+    }
+
+    @Override
+    public Linear linear(Scope owner, Tensor weight, Optional<Tensor> bias) {
+        int outputs = weight.shape().size(0);
+        return new PlainLinear((PlainScope) owner, weight.shape().size(1), outputs, doubles(weight), false, new double[0],
+                bias.map(PlainBackend::doubles).orElse(new double[outputs]));
+    }
+
+    @Override
+    public Linear linear(Scope owner, byte[] codes, float[] steps, int inputs, Optional<Tensor> bias) {
+        double[] weights = IntStream.range(0, codes.length).mapToDouble(i -> codes[i]).toArray();
+        double[] scales = IntStream.range(0, steps.length).mapToDouble(i -> steps[i]).toArray();
+        return new PlainLinear((PlainScope) owner, inputs, steps.length, weights, true, scales,
+                bias.map(PlainBackend::doubles).orElse(new double[steps.length]));
+    }
+
+    @Override
+    public void linear(View x, Linear weights, View y) {
+        PlainLinear layer = PlainLinear.of(weights, false).takes(x, y);
+        double[] in = dense(x);
+        double[] out = new double[dense(y).length];
+        for (int i = 0; i < out.length; i++) {
+            int row = i / layer.outputs();
+            int column = i % layer.outputs();
+            out[i] = layer.bias()[column];
+            for (int k = 0; k < layer.inputs(); k++) {
+                out[i] += in[row * layer.inputs() + k] * layer.weights()[column * layer.inputs() + k];
+            }
+        }
+        write(out, y);
+    }
+
+    @Override
+    public void linearBackward(View dy, Linear weights, View dx) {
+        PlainLinear layer = PlainLinear.of(weights, false).takes(dx, dy);
+        double[] gradient = dense(dy);
+        double[] out = new double[dense(dx).length];
+        for (int i = 0; i < out.length; i++) {
+            for (int o = 0; o < layer.outputs(); o++) {
+                out[i] += gradient[i / layer.inputs() * layer.outputs() + o] * layer.weights()[o * layer.inputs() + i % layer.inputs()];
+            }
+        }
+        write(out, dx);
+    }
+
+    @Override
+    public void linear(View x, CodeGrid grid, Linear weights, View y) {
+        PlainLinear layer = PlainLinear.of(weights, true).takes(x, y);
+        double[] in = dense(x);
+        double[] out = new double[dense(y).length];
+        for (int i = 0; i < out.length; i++) {
+            out[i] = layer.bias()[i % layer.outputs()];
+        }
+        for (int range = 0; range < grid.ranges().size(); range++) {
+            double[] codes = codes(in, grid, range);
+            for (int i = 0; i < out.length; i++) {
+                int column = i % layer.outputs();
+                double sum = 0;
+                for (int k = 0; k < layer.inputs(); k++) {
+                    sum += codes[i / layer.outputs() * layer.inputs() + k] * layer.weights()[column * layer.inputs() + k];
+                }
+                out[i] += sum * layer.steps()[column] * grid.ranges().get(range).step();
+            }
+        }
+        write(out, y);
+    }
+
+    @Override
+    public void matmul(View a, View b, View c) {
+        if (a.rank() > 2) {
+            for (int i = 0; i < a.size(0); i++) {
+                matmul(a.at(i), b.at(i), c.at(i));
+            }
+            return;
+        }
+        sameSizes(new int[] {a.size(0), a.size(1), b.size(1)}, new int[] {c.size(0), b.size(0), c.size(1)});
+        write(product(read(a), read(b), a.size(0), a.size(1), b.size(1)), c);
+    }
+
+    @Override
+    public void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        sameSizes(new int[] {4, 4, 4}, new int[] {a.rank(), b.rank(), c.rank()});
+        for (int i = 0; i < a.size(0) * a.size(1); i++) {
+            int image = i / a.size(1);
+            int head = i % a.size(1);
+            View left = a.at(image).at(head);
+            View right = b.at(image).at(head);
+            CodeGrid gridA = gridsA.get(gridsA.size() == 1 ? 0 : head);
+            CodeGrid gridB = gridsB.get(gridsB.size() == 1 ? 0 : head);
+            if (gridB.ranges().size() != 1) {
+                throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
+            }
+            double[] sum = new double[left.size(0) * right.size(1)];
+            for (int range = 0; range < gridA.ranges().size(); range++) {
+                double scale = (double) gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
+                double[] products = product(codes(read(left), gridA, range), codes(read(right), gridB, 0), left.size(0),
+                        left.size(1), right.size(1));
+                for (int j = 0; j < sum.length; j++) {
+                    sum[j] += scale * products[j];
+                }
+            }
+            write(sum, c.at(image).at(head));
+        }
+    }
+
+    @Override
+    public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
+        write(PlainFunctions.layerNorm(dense(x), dense(gamma), dense(beta), epsilon), dense(y, x));
+    }
+
+    @Override
+    public void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx) {
+        write(PlainFunctions.layerNormBackward(dense(x), dense(gamma), epsilon, read(dense(dy, x))), dense(dx, x));
+    }
+
+    @Override
+    public void softmax(View x, float scale, View y) {
+        write(PlainFunctions.softmax(dense(x), x.size(-1), scale), dense(y, x));
+    }
+
+    @Override
+    public void softmaxBackward(View y, View dy, float scale, View dx) {
+        write(PlainFunctions.softmaxBackward(dense(y), read(dense(dy, y)), y.size(-1), scale), dense(dx, y));
+    }
+
+    @Override
+    public void gelu(View x, View y) {
+        write(Arrays.stream(dense(x)).map(v -> v / 2 * Erf.erfc(-v / Math.sqrt(2))).toArray(), dense(y, x));
+    }
+
+    @Override
+    public void geluBackward(View x, View dy, View dx) {
+        double[] at = dense(x);
+        double[] gradient = read(dense(dy, x));
+        for (int i = 0; i < at.length; i++) {
+            double density = Math.exp(-at[i] * at[i] / 2) / Math.sqrt(2 * Math.PI);
+            gradient[i] *= Erf.erfc(-at[i] / Math.sqrt(2)) / 2 + at[i] * density;
+        }
+        write(gradient, dense(dx, x));
+    }
+
+    @Override
+    public void add(View a, View b, View c) {
+        sameSizes(Arrays.copyOfRange(a.sizes(), a.rank() - b.rank(), a.rank()), b.sizes());
+        double[] sum = dense(a);
+        double[] repeated = dense(b);
+        for (int i = 0; i < sum.length; i++) {
+            sum[i] += repeated[i % repeated.length];
+        }
+        write(sum, dense(c, a));
+    }
+
+    @Override
+    public void addSquare(View x, float factor, View sum) {
+        double[] in = dense(x);
+        double[] out = read(dense(sum, x));
+        for (int i = 0; i < in.length; i++) {
+            out[i] += factor * in[i] * in[i];
+        }
+        write(out, sum);
+    }
+
+    @Override
+    public void magnitudes(View x, View y) {
+        write(Arrays.stream(dense(x)).map(Math::abs).toArray(), dense(y, x));
+    }
+
+    @Override
+    public void zero(View x) {
+        write(new double[Math.toIntExact(x.elements())], x);
+    }
+
+    @Override
+    public void copy(View from, View to) {
+        sameSizes(from.sizes(), to.sizes());
+        write(read(from), to);
+    }
+
+    @Override
+    public void gather(View from, int[] rows, View to) {
+        dense(from);
+        dense(to);
+        for (int i = 0; i < rows.length; i++) {
+            write(read(from.at(rows[i])), to.at(i));
+        }
+    }
+
+    @Override
+    public void quantize(View x, CodeGrid grid, int range, View codes) {
+        write(codes(dense(x), grid, range), dense(codes, x));
+    }
+
+    @Override
+    public float[] maxima(View x, boolean absolute) {
+        double[] in = dense(x);
+        float[] maxima = new float[x.size(1)];
+        Arrays.fill(maxima, Float.NEGATIVE_INFINITY);
+        for (int i = 0; i < in.length; i++) {
+            int group = i / x.size(2) % x.size(1);
+            maxima[group] = Math.max(maxima[group], (float) (absolute ? Math.abs(in[i]) : in[i]));
+        }
+        return maxima;
+    }
+
+    @Override
+    public double[] rowSums(View x) {
+        double[] in = dense(x);
+        double[] sums = new double[in.length / x.size(-1)];
+        for (int i = 0; i < in.length; i++) {
+            sums[i / x.size(-1)] += in[i];
+        }
+        return sums;
+    }
+
+    @Override
+    public double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
+            int from, int to) {
+        return new PlainScorer(problem, searched, fixed, candidates).score(from, to).losses();
+    }
+
+    /** Throws if a scope is still open. */
+    @Override
+    public void close() {
+        if (!open.isEmpty()) {
+            throw new BackendException(open.size() + " scopes were never closed");
+        }
+    }
+
+    /** Codes of numbers in one range, of their float32 values. */
+    static double[] codes(double[] numbers, CodeGrid grid, int range) {
+        return Arrays.stream(numbers).map(x -> grid.code(range, (float) x)).toArray();
+    }
+
+    private static double[] product(double[] a, double[] b, int n, int k, int m) {
+        double[] c = new double[n * m];
+        for (int i = 0; i < n; i++) {
+            for (int j = 0; j < k; j++) {
+                for (int l = 0; l < m; l++) {
+                    c[i * m + l] += a[i * k + j] * b[j * m + l];
+                }
+            }
+        }
+        return c;
+    }
+
+    private static double[] dense(View view) {
+        if (!view.isDense()) {
+            throw new IllegalArgumentException("This operation takes dense views, not " + view);
+        }
+        return PlainBuffer.read(view);
+    }
+
+    private static View dense(View view, View like) {
+        dense(view);
+        if (view.elements() != like.elements()) {
+            throw new IllegalArgumentException(view + " is not as large as " + like);
+        }
+        return view;
+    }
+
+    private static void sameSizes(int[] a, int[] b) {
+        if (!Arrays.equals(a, b)) {
+            throw new IllegalArgumentException("Sizes " + Arrays.toString(a) + " and " + Arrays.toString(b) + " differ");
+        }
+    }
+
+    private static double[] doubles(Tensor tensor) {
+        return IntStream.range(0, tensor.data().limit()).mapToDouble(i -> tensor.data().get(i)).toArray();
+    }
+}
