@@ -2,6 +2,7 @@ package io.github.ptq4vit.backend;
 
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -126,6 +127,14 @@ public interface Backend extends AutoCloseable {
      */
     double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
             int from, int to);
+
+    /**
+     * What {@link #score} has been busy with since the backend was opened: thread seconds by kind of work. Empty if the
+     * device does not tell.
+     */
+    default Map<String, Double> scoringSeconds() {
+        return Map.of();
+    }
 
     /** Frees the device. Every scope must be closed before. */
     @Override

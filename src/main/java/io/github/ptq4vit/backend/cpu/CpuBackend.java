@@ -15,6 +15,7 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.bytedeco.dnnl.global.dnnl;
@@ -55,6 +56,11 @@ public final class CpuBackend implements Backend {
     @Override
     public DeviceInfo device() {
         return new DeviceInfo("cpu", CpuName.read() + ", oneDNN " + OneDnn.version(), workers.count(), path.words());
+    }
+
+    @Override
+    public Map<String, Double> scoringSeconds() {
+        return scorer.clock().seconds();
     }
 
     @Override

@@ -27,11 +27,17 @@ final class CpuScorer {
     private final NativeHeap heap;
     private final Workers workers;
     private final IntegerPath path;
+    private final WorkClock clock = new WorkClock();
 
     CpuScorer(NativeHeap heap, Workers workers, IntegerPath path) {
         this.heap = heap;
         this.workers = workers;
         this.path = path;
+    }
+
+    /** What the threads were busy with so far. */
+    WorkClock clock() {
+        return clock;
     }
 
     /** Rows {@code [from, to)} of one product of the batch. */
@@ -67,7 +73,7 @@ final class CpuScorer {
         double[][][] tileLosses = new double[tiles.size()][candidates.size()][];
         try (CpuScope scope = new CpuScope(heap)) {
             int tileRows = tiles.stream().mapToInt(Tile::rows).max().orElseThrow();
-            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, tileRows, path, scope, workers);
+            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, tileRows, path, scope, workers, clock);
             workers.run(tiles.size() * parts, item -> {
                 int tile = item / parts;
                 int part = item % parts;
@@ -97,8 +103,11 @@ final class CpuScorer {
         if (problem.batch() == 1) {
             addRows(tiles, 0, from, to, height);
         } else {
-            for (int batch = from * problem.heads(); batch < to * problem.heads(); batch++) {
-                addRows(tiles, batch, 0, problem.n(), height);
+            for (int index = from; index < to; index++) {
+                MatmulProblem.Unit unit = problem.unit(index);
+                for (int head = 0; head < problem.heads(); head++) {
+                    addRows(tiles, unit.image() * problem.heads() + head, unit.from(), unit.to(), height);
+                }
             }
         }
         return tiles;

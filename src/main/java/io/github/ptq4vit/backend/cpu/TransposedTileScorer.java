@@ -35,7 +35,9 @@ final class TransposedTileScorer {
 
     /** Puts the losses of candidates {@code [first, last)} into their rows of {@code losses}. */
     void score(int first, int last, double[][] losses) {
+        long start = System.nanoTime();
         CodeProduct product = inputs.transposedProduct(worker, height, tile.rows());
+        start = inputs.clock.add(WorkClock.Kind.COMPILE, start);
         long[] packed = packLeft(product, first);
         long target = target();
         long weight = problem.weight().map(w -> transposed("tile weight", CpuBuffer.address(w) + row * problem.m() * Float.BYTES))
@@ -43,6 +45,7 @@ final class TransposedTileScorer {
         long result = worker.scratch("tile result", (long) height * tile.rows() * Float.BYTES);
         TileDistance distance = new TileDistance(worker, problem, height, tile.rows(), result, target);
         long numbers = problem.batch() > 1 ? rightRows() : 0;
+        inputs.clock.add(WorkClock.Kind.PACK, start);
         for (int candidate = first; candidate < last; candidate++) {
             losses[candidate] = new double[inputs.groups];
         }
@@ -50,6 +53,7 @@ final class TransposedTileScorer {
             int group = problem.heads() > 1 ? head : part;
             long partOffset = (long) part * height * tile.rows() * Float.BYTES;
             for (int candidate = first; candidate < last; candidate++) {
+                long time = System.nanoTime();
                 long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
                         : inputs.right(candidate) + (long) part * height * problem.k() * inputs.coder.bytesPerCode();
                 long[] sources = new long[inputs.ranges];
@@ -58,12 +62,15 @@ final class TransposedTileScorer {
                 for (int range = 0; range < scales.length; range++) {
                     scales[range] = inputs.scales(candidate, group, range);
                 }
+                time = inputs.clock.add(WorkClock.Kind.ENCODE, time);
                 if (weight != 0) {
                     product.run(sources, packed, scales, 0, result, target + partOffset, weight + partOffset);
                 } else {
                     product.run(sources, packed, scales, 0, result, target + partOffset);
                 }
+                time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
                 losses[candidate][inputs.groups == 1 ? 0 : group] += distance.total();
+                inputs.clock.add(WorkClock.Kind.SUM, time);
             }
         }
     }
