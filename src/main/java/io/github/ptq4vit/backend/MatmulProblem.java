@@ -15,7 +15,7 @@ import java.util.Optional;
  * @param heads how many consecutive entries of the batch form one image; 1 for a linear layer
  * @param columnGroups into how many equal parts the columns of R are split, each with its own scale; 1 for attention
  * @param distance how outputs are compared
- * @param order for a batched product what can be scored separately, in the order that {@link Backend#score} counts in;
+ * @param order for a batched product what can be scored separately, in the order that {@link Backend.Scoring#score} counts in;
  *     empty for whole images one after the other
  */
 public record MatmulProblem(View left, View right, View output, Optional<View> weight, Optional<View> bias, int heads,

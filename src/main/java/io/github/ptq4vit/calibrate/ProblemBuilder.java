@@ -21,17 +21,19 @@ import java.util.stream.LongStream;
  * without any weight left out. Neither changes a loss; the order lets a progressive search see most of it early.
  */
 final class ProblemBuilder {
-    private static final int FIRST_PART = 32;
+    private static final int FIRST_PART = 64;
     private static final int ROWS_OF_A_PART = 64;
     private static final int BLOCK_ROWS = 16;
 
     private final Backend backend;
+    private final Parallel parallel;
     private final Scope scope;
     private final Metric metric;
 
     /** @param scope owns what is built */
     ProblemBuilder(Backend backend, Scope scope, Metric metric) {
         this.backend = backend;
+        this.parallel = new Parallel(backend);
         this.scope = scope;
         this.metric = metric;
     }
@@ -43,7 +45,7 @@ final class ProblemBuilder {
         int k = data.left().size(1);
         int m = data.output().size(1);
         Optional<View> all = weights(data);
-        int[] order = all.map(w -> heaviestFirst(backend.rowSums(w), true)).orElse(new int[0]);
+        int[] order = all.map(w -> heaviestFirst(parallel.rowSums(w), true)).orElse(new int[0]);
         // no weights, or none that differs from zero: all rows count alike
         Optional<View> weights = order.length == 0 ? Optional.empty() : all;
         int kept = order.length == 0 ? rows : order.length;
@@ -66,8 +68,8 @@ final class ProblemBuilder {
         int images = data.left().size(0);
         int heads = data.left().size(1);
         int n = data.left().size(2);
-        Optional<View> all = weights(data).map(this::dense);
-        double[] sums = all.map(backend::rowSums).orElse(new double[0]);
+        Optional<View> all = weights(data).map(w -> parallel.dense(w, scope));
+        double[] sums = all.map(parallel::rowSums).orElse(new double[0]);
         Optional<View> weights = DoubleStream.of(sums).allMatch(sum -> sum == 0) ? Optional.empty() : all;
         int batch = images * heads;
         // of each product the heaviest rows first; those without weight, which come last, left out
@@ -92,7 +94,7 @@ final class ProblemBuilder {
         List<MatmulProblem.Unit> order = weights.isEmpty() ? List.of()
                 : heaviestUnits(images, heads, n, kept, i -> sums[rows[i]]);
         boolean transposed = right.stride(2) == 1;
-        View plain = dense(transposed ? right.transpose() : right);
+        View plain = parallel.dense(transposed ? right.transpose() : right, scope);
         View products = plain.reshape(batch, plain.size(2), plain.size(3));
         return new MatmulProblem(left, transposed ? products.transpose() : products, output, sorted, Optional.empty(), heads, 1,
                 metric.distance(), order);
@@ -123,7 +125,7 @@ final class ProblemBuilder {
         return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS;
     }
 
-    /** Ends of the growing parts of a problem: about 1/32 of the rows, then twice as many each time. */
+    /** Ends of the growing parts of a problem: about 1/128 of the rows, then twice as many each time. */
     static int[] parts(MatmulProblem problem) {
         int units = problem.units();
         boolean single = problem.batch() == 1;
@@ -155,7 +157,7 @@ final class ProblemBuilder {
     }
 
     private View outputPower(View output, boolean square) {
-        View plain = dense(output);
+        View plain = parallel.dense(output, scope);
         View power = scope.floats(plain.sizes());
         if (square) {
             backend.zero(power);
@@ -177,25 +179,16 @@ final class ProblemBuilder {
             return matrix;
         }
         View sorted = scope.floats(kept, columns);
-        backend.gather(matrix, order, sorted);
+        parallel.gather(matrix, order, sorted);
         return sorted;
     }
 
     private View gathered(View perHead, int[] rows, int batch, int kept) {
-        View plain = dense(perHead);
+        View plain = parallel.dense(perHead, scope);
         int length = plain.size(3);
         View sorted = scope.floats(batch, kept, length);
-        backend.gather(plain.reshape(Math.toIntExact(plain.elements() / length), length), rows,
+        parallel.gather(plain.reshape(Math.toIntExact(plain.elements() / length), length), rows,
                 sorted.reshape(batch * kept, length));
         return sorted;
-    }
-
-    private View dense(View view) {
-        if (view.isDense()) {
-            return view;
-        }
-        View copy = scope.floats(view.sizes());
-        backend.parallel(view.size(0), (from, to, inner) -> backend.copy(view.slice(0, from, to), copy.slice(0, from, to)));
-        return copy;
     }
 }

@@ -47,8 +47,8 @@ final class CpuScorer {
         }
     }
 
-    double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to) {
+    double[][] score(MatmulProblem problem, TransposedOutputs outputs, Operand searched, List<CodeGrid> fixed,
+            List<List<CodeGrid>> candidates, int from, int to) {
         if (candidates.isEmpty()) {
             return new double[0][];
         }
@@ -59,13 +59,13 @@ final class CpuScorer {
         int block = candidatesAtATime(problem, searched, candidates.size());
         for (int start = 0; start < candidates.size(); start += block) {
             int end = Math.min(candidates.size(), start + block);
-            double[][] blockLosses = scoreBlock(problem, searched, fixed, candidates.subList(start, end), tiles);
+            double[][] blockLosses = scoreBlock(problem, outputs, searched, fixed, candidates.subList(start, end), tiles);
             System.arraycopy(blockLosses, 0, losses, start, end - start);
         }
         return losses;
     }
 
-    private double[][] scoreBlock(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
+    private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, Operand searched, List<CodeGrid> fixed,
             List<List<CodeGrid>> candidates, List<Tile> tiles) {
         int groups = candidates.get(0).size();
         // tiles are the natural items; when they are few, split the candidates too
@@ -80,7 +80,7 @@ final class CpuScorer {
                 int first = part * candidates.size() / parts;
                 int last = (part + 1) * candidates.size() / parts;
                 if (inputs.transposed) {
-                    new TransposedTileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
+                    new TransposedTileScorer(inputs, outputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
                 } else {
                     new TileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
                 }
@@ -137,8 +137,8 @@ final class CpuScorer {
         return (int) Math.max(1, Math.min(count, BLOCK_BYTES / bytes));
     }
 
-    private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to) {
+    private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
+            List<List<CodeGrid>> candidates, int from, int to) {
         if (from < 0 || to > problem.units() || from >= to) {
             throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
         }

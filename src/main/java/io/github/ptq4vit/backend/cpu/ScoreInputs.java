@@ -111,7 +111,7 @@ final class ScoreInputs {
 
     /** Packs a right operand for the products of a tile of the usual height. */
     void pack(Worker worker, CodeProduct product, long plain, long packed) {
-        worker.packing(plainRight(), product.packedFor().orElseThrow()).run(plain, packed);
+        worker.pack(plainRight(), product.packedFor().orElseThrow(), plain, packed);
     }
 
     /** The finishing product of a tile: all ranges, or only those from {@code firstRange} on. */

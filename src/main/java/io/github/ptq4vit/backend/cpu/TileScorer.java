@@ -76,6 +76,7 @@ final class TileScorer {
             time = inputs.clock.add(WorkClock.Kind.ENCODE, time);
             multiply(product, candidate, firstRange, right, target);
             time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
+            inputs.clock.count(tile.rows(), problem.k(), problem.m(), inputs.ranges - firstRange);
             losses[candidate] = distance.perGroup(inputs.groups, problem.heads() > 1 ? head : -1);
             inputs.clock.add(WorkClock.Kind.SUM, time);
         }

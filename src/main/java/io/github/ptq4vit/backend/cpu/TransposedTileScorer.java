@@ -13,6 +13,7 @@ final class TransposedTileScorer {
     private static final int F32 = dnnl.dnnl_f32;
 
     private final ScoreInputs inputs;
+    private final TransposedOutputs outputs;
     private final MatmulProblem problem;
     private final Worker worker;
     private final CpuScorer.Tile tile;
@@ -22,8 +23,9 @@ final class TransposedTileScorer {
     private final int parts;
     private final int height;
 
-    TransposedTileScorer(ScoreInputs inputs, Worker worker, CpuScorer.Tile tile) {
+    TransposedTileScorer(ScoreInputs inputs, TransposedOutputs outputs, Worker worker, CpuScorer.Tile tile) {
         this.inputs = inputs;
+        this.outputs = outputs;
         this.problem = inputs.problem;
         this.worker = worker;
         this.tile = tile;
@@ -39,9 +41,9 @@ final class TransposedTileScorer {
         CodeProduct product = inputs.transposedProduct(worker, height, tile.rows());
         start = inputs.clock.add(WorkClock.Kind.COMPILE, start);
         long[] packed = packLeft(product, first);
-        long target = target();
-        long weight = problem.weight().map(w -> transposed("tile weight", CpuBuffer.address(w) + row * problem.m() * Float.BYTES))
-                .orElse(0L);
+        TransposedOutputs.Copy copy = outputs.of(worker, tile);
+        long target = copy.output();
+        long weight = copy.weight();
         long result = worker.scratch("tile result", (long) height * tile.rows() * Float.BYTES);
         TileDistance distance = new TileDistance(worker, problem, height, tile.rows(), result, target);
         long numbers = problem.batch() > 1 ? rightRows() : 0;
@@ -69,6 +71,7 @@ final class TransposedTileScorer {
                     product.run(sources, packed, scales, 0, result, target + partOffset);
                 }
                 time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
+                inputs.clock.count(height, problem.k(), tile.rows(), inputs.ranges);
                 losses[candidate][inputs.groups == 1 ? 0 : group] += distance.total();
                 inputs.clock.add(WorkClock.Kind.SUM, time);
             }
@@ -87,31 +90,11 @@ final class TransposedTileScorer {
             if (product.packedFor().isPresent()) {
                 Worker.Product key = product.packedFor().get();
                 packed[range] = worker.scratch("tile left packed" + range, worker.product(key).weightBytes());
-                worker.packing(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key)
-                        .run(plain, packed[range]);
+                worker.pack(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key, plain,
+                        packed[range]);
             }
         }
         return packed;
-    }
-
-    /** The tile's output without the bias, transposed. */
-    private long target() {
-        long output = CpuBuffer.address(problem.output()) + row * problem.m() * Float.BYTES;
-        if (problem.bias().isPresent()) {
-            Layout matrix = Layout.dense(F32, tile.rows(), problem.m());
-            long unbiased = worker.scratch("tile unbiased", (long) tile.rows() * problem.m() * Float.BYTES);
-            worker.binary(dnnl.dnnl_binary_sub, matrix, Layout.dense(F32, 1, problem.m()), matrix, Epilogue.NONE)
-                    .run(output, CpuBuffer.address(problem.bias().get()), unbiased);
-            output = unbiased;
-        }
-        return transposed("tile target", output);
-    }
-
-    private long transposed(String purpose, long matrix) {
-        long copy = worker.scratch(purpose, (long) tile.rows() * problem.m() * Float.BYTES);
-        worker.copy(Layout.dense(F32, tile.rows(), problem.m()).transposed(), Layout.dense(F32, problem.m(), tile.rows()))
-                .run(matrix, copy);
-        return copy;
     }
 
     /** This product's own right operand as {@code [m, k]} numbers. */

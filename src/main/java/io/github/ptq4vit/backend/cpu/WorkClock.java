@@ -30,6 +30,8 @@ final class WorkClock {
 
     private final Map<Kind, LongAdder> nanos = new EnumMap<>(Kind.class);
 
+    private final LongAdder operations = new LongAdder();
+
     WorkClock() {
         for (Kind kind : Kind.values()) {
             nanos.put(kind, new LongAdder());
@@ -41,6 +43,16 @@ final class WorkClock {
         long now = System.nanoTime();
         nanos.get(kind).add(now - start);
         return now;
+    }
+
+    /** Counts the multiplications and additions of a product. */
+    void count(long rows, long k, long columns, int ranges) {
+        operations.add(2 * rows * k * columns * ranges);
+    }
+
+    /** Multiplications and additions so far. */
+    double operations() {
+        return operations.sum();
     }
 
     /** Thread seconds by kind. */
