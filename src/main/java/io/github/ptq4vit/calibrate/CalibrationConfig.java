@@ -42,13 +42,13 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
     /** Base PTQ: uniform quantisers, cosine metric, one round. */
     public static CalibrationConfig base(BitWidths bits) {
         return new CalibrationConfig("base", bits, Metric.COSINE, GradientSource.FISHER, 4, false, TwinRule.FREE, false, 0.5,
-                1.2, 100, 1, SearchMode.EXHAUSTIVE, 0);
+                1.2, 100, 1, SearchMode.PROGRESSIVE, 0);
     }
 
     /** PTQ4ViT: twin quantisers, Hessian metric, three rounds. */
     public static CalibrationConfig ptq4vit(BitWidths bits) {
         return new CalibrationConfig("ptq4vit", bits, Metric.HESSIAN, GradientSource.FISHER, 4, true, TwinRule.FREE, true, 0.01,
-                1.2, 100, 3, SearchMode.EXHAUSTIVE, 0);
+                1.2, 100, 3, SearchMode.PROGRESSIVE, 0);
     }
 
     /**

@@ -9,17 +9,14 @@ import java.util.stream.IntStream;
 /**
  * One search: which candidates are scored on which part of the data.
  *
- * <p>The exhaustive race scores all candidates on everything. The progressive race scores all of them on the first, small
- * part, which holds the heaviest rows; the leader of each group then runs to the end, and before each further part those
- * that have no prospect against it are dropped. Losses are sums of terms that are not negative, so a candidate whose loss on
- * some of the data exceeds the leader's on all of it has lost for certain; it is dropped already when it would have to be
- * better than the leader on the rest of the data by more than a fifth. Both races add the parts in the same order, so a
- * candidate that finishes has the same loss in both, to the last bit.
+ * <p>The exhaustive race scores all candidates on everything. The progressive race finds the same winner with less work.
+ * Losses are sums of terms that are not negative, so a candidate whose loss on some of the data already exceeds another's
+ * loss on all of it cannot win. All candidates run on the first, small part, which holds the heaviest rows; the leader of
+ * each group then runs to the end, and before each further part those that have lost against it are dropped. Both races add
+ * the parts in the same order, so a candidate that finishes has the same loss in both, to the last bit, and the choice is
+ * the same by construction.
  */
 final class CandidateRace {
-    /** Of the leader's loss on data not yet seen, what a candidate is expected to lose there at least. */
-    private static final double EXPECTED_SHARE = 0.8;
-
     private final int[] ends;
     private final boolean progressive;
 
@@ -79,8 +76,6 @@ final class CandidateRace {
         private final double[][] losses;
         /** Parts each candidate has run. */
         private final int[][] partsDone;
-        /** Losses after each part, {@code [parts][candidates][groups]}. */
-        private final double[][][] history = new double[ends.length][][];
         private int[][] leaders = new int[0][];
 
         Board(Candidates candidates, Scorer scorer) {
@@ -114,9 +109,6 @@ final class CandidateRace {
                     partsDone[chosen[group][slot]][group] = part + 1;
                 }
             }
-            if (progressive && history[part] == null) {
-                history[part] = Arrays.stream(losses).map(double[]::clone).toArray(double[][]::new);
-            }
         }
 
         /** For each group the candidate with the smallest loss so far. */
@@ -135,11 +127,9 @@ final class CandidateRace {
             int[][] runners = new int[candidates.groups()][];
             for (int g = 0; g < runners.length; g++) {
                 int group = g;
-                int leader = leaders[g][0];
-                double bound = losses[leader][g];
-                double expected = EXPECTED_SHARE * (bound - history[part - 1][leader][g]);
+                double bound = losses[leaders[g][0]][g];
                 runners[g] = IntStream.range(0, candidates.count())
-                        .filter(c -> partsDone[c][group] == part && losses[c][group] + expected <= bound).toArray();
+                        .filter(c -> partsDone[c][group] == part && losses[c][group] <= bound).toArray();
             }
             return runners;
         }

@@ -31,6 +31,17 @@ final class Parallel {
         return sums;
     }
 
+    /** Sum of the squares of each row of a dense matrix. */
+    double[] squaredNorms(View x, Scope scope) {
+        View squares = scope.floats(x.sizes());
+        inParts(x.size(0), (start, end) -> {
+            View part = squares.slice(0, start, end);
+            backend.zero(part);
+            backend.addSquare(x.slice(0, start, end), 1, part);
+        });
+        return rowSums(squares);
+    }
+
     /** Largest number, or largest magnitude, of each group of {@code [outer, groups, inner]}; NaN if there is one. */
     float[] maxima(View x, boolean absolute) {
         float[][] parts = new float[Math.min(PARTS, x.size(0))][];

@@ -45,7 +45,7 @@ final class ProblemBuilder {
         int k = data.left().size(1);
         int m = data.output().size(1);
         Optional<View> all = weights(data);
-        int[] order = all.map(w -> heaviestFirst(parallel.rowSums(w), true)).orElse(new int[0]);
+        int[] order = all.map(w -> heaviestFirst(expectedLosses(parallel.rowSums(w), data.left()), true)).orElse(new int[0]);
         // no weights, or none that differs from zero: all rows count alike
         Optional<View> weights = order.length == 0 ? Optional.empty() : all;
         int kept = order.length == 0 ? rows : order.length;
@@ -145,6 +145,19 @@ final class ProblemBuilder {
             }
         }
         return ends.add(units).build().distinct().toArray();
+    }
+
+    /**
+     * What rows will lose, up to a factor: an error of the weights grows with the input, an error of the input does not; both
+     * count by the row's weight.
+     */
+    private double[] expectedLosses(double[] weights, View inputs) {
+        double[] expected = parallel.squaredNorms(inputs, scope);
+        double mean = DoubleStream.of(expected).average().orElse(0);
+        for (int i = 0; i < expected.length; i++) {
+            expected[i] = weights[i] * (expected[i] + mean);
+        }
+        return expected;
     }
 
     private Optional<View> weights(LayerData data) {
