@@ -2,6 +2,7 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
@@ -10,6 +11,7 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.golden.GoldenFolder;
 import io.github.ptq4vit.golden.GoldenRun;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -115,6 +117,46 @@ final class GoldenLayer {
     /** Rows of outputs whose scores are averaged. */
     int rows() {
         return layer.isMatmul() ? problem.n() : (int) (outputShape.elements() / summed() / problem.m());
+    }
+
+    /** The layer's output with quantised operands, row after row. */
+    float[] quantized(List<Quantizer> lefts, List<Quantizer> rights) {
+        View output = scope.floats(problem.output().sizes());
+        QuantizedLayer quantized = new QuantizedLayer(layer.name(), lefts, rights,
+                layer.isMatmul() ? new byte[0] : QuantizedLayer.codes(weight, rights));
+        if (layer.isMatmul()) {
+            int images = problem.batch() / problem.heads();
+            backend.matmul(perHead(problem.left(), images), quantized.leftGrids(), perHead(problem.right(), images),
+                    quantized.rightGrids(), perHead(output, images));
+        } else {
+            QuantizedVit.linear(backend, scope, quantized, problem.left().at(0), folder.weights().contains(layer.name() + ".bias")
+                    ? Optional.of(folder.weights().read(layer.name() + ".bias")) : Optional.empty(), output.at(0));
+        }
+        return backend.download(output).toArray();
+    }
+
+    private View perHead(View products, int images) {
+        return products.reshape(images, problem.heads(), products.size(1), products.size(2));
+    }
+
+    /** A tensor in the layout of the layer's output, row after row. */
+    float[] inRows(Tensor output) {
+        return backend.download(lastChannels(upload(output))).toArray();
+    }
+
+    /** By how much an output may change at most when one code of an operand changes by one. */
+    double oneStep(List<Quantizer> lefts, List<Quantizer> rights) {
+        double left = 0;
+        double right = 0;
+        for (Quantizer quantizer : lefts) {
+            for (CodeRange range : quantizer.grid().ranges()) {
+                left = Math.max(left, range.step());
+            }
+        }
+        for (Quantizer quantizer : rights) {
+            right = Math.max(right, quantizer.grid().ranges().get(0).step());
+        }
+        return left * right * BitWidths.half(Math.max(run.weightBits(), run.activationBits()));
     }
 
     private MatmulProblem attention() {

@@ -13,10 +13,12 @@ import io.github.ptq4vit.golden.GoldenRun;
 import io.github.ptq4vit.golden.GoldenRun.Search;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
+import io.github.ptq4vit.tensor.Tensor;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -46,6 +48,10 @@ class SearchAgreementTest {
     private static final double HESSIAN_TIE = 1e-5;
     private static final double COSINE_TIE = 3e-7;
 
+    /** Quantised outputs: rounding of a sum, relative to the largest output; and rows in which a code may differ by one. */
+    private static final double OUTPUT = 2e-6;
+    private static final int HANDFUL = 4;
+
     private final Backend integers = new CpuBackend(2);
     private final Backend floats = CpuBackend.withFloatProducts(2);
     private final List<GoldenFolder> folders = GoldenFolder.folders().stream().map(GoldenFolder::open).toList();
@@ -65,6 +71,11 @@ class SearchAgreementTest {
     @TestFactory
     Stream<DynamicNode> everyCurveAndEveryChoiceOfTheSearchesIsTheReferences() {
         return layers(this::checkSearches);
+    }
+
+    @TestFactory
+    Stream<DynamicNode> quantisedOutputsAreTheReferences() {
+        return layers(this::checkOutput);
     }
 
     @TestFactory
@@ -125,13 +136,14 @@ class SearchAgreementTest {
                 double theirs = curve(search, c, g);
                 double bound = cosine ? COSINE * golden.summed() : Math.max(HESSIAN * Math.abs(theirs), HESSIAN_FLOOR * largest);
                 double off = Math.abs(golden.score(losses[c][g], groups) - theirs);
-                if (cosine && off > bound) {
+                boolean cancelled = cosine && off > bound;
+                if (cancelled) {
                     bound += noise(golden, searched, other, c, g);
                 }
                 String text = String.format(Locale.ROOT, "%s %s round %d, candidate %d, group %d: score %.9g, ours %.9g", run,
                         search.operand(), search.round(), c, g, theirs, golden.score(losses[c][g], groups));
                 assertTrue(off <= bound, text);
-                margins.merge(where + ", scores", off / bound, Math::max);
+                margins.merge(where + (cancelled ? ", scores with rows that cancel to 0" : ", scores"), off / bound, Math::max);
             }
             double best = curve(search, search.best()[g], g);
             double lost = best - curve(search, ours[g], g);
@@ -156,7 +168,6 @@ class SearchAgreementTest {
         List<Quantizer> own = golden.candidates(searched).quantizers().get(candidate);
         int rows = searched == Operand.LEFT ? golden.cancelledRows(own, other, group)
                 : golden.cancelledRows(other, own, group);
-        counts.merge("scores with rows in which the integer products cancel to 0", rows > 0 ? 1 : 0, Integer::sum);
         return rows / (double) golden.rows();
     }
 
@@ -170,8 +181,7 @@ class SearchAgreementTest {
         }
         try (Scope scope = integers.scope()) {
             GoldenLayer golden = new GoldenLayer(folder, run, layer, integers, scope);
-            Map<Operand, int[]> last = run.searches(layer.name()).stream().collect(Collectors.toMap(
-                    search -> GoldenLayer.side(search.operand()), Search::best, (earlier, later) -> later));
+            Map<Operand, int[]> last = last(run, layer);
             List<Quantizer> right = golden.chosen(Operand.RIGHT, last.get(Operand.RIGHT));
             assertArrayEquals(run.interval(layer.name(), layer.isMatmul() ? "B_interval" : "w_interval").orElseThrow(),
                     steps(right, 0), "interval of the right operand");
@@ -189,6 +199,54 @@ class SearchAgreementTest {
                 counts.merge(folder + ": weight codes compared", codes.length, Integer::sum);
             });
         }
+    }
+
+    private void checkOutput(GoldenFolder folder, GoldenRun run, GoldenFolder.Layer layer) {
+        Optional<Tensor> expected = run.quantOutput(layer.name());
+        if (layer.isSoftmaxTwin() || expected.isEmpty()) {
+            return;
+        }
+        for (Backend backend : List.of(integers, floats)) {
+            try (Scope scope = backend.scope()) {
+                GoldenLayer golden = new GoldenLayer(folder, run, layer, backend, scope);
+                Map<Operand, int[]> last = last(run, layer);
+                List<Quantizer> right = golden.chosen(Operand.RIGHT, last.get(Operand.RIGHT));
+                List<Quantizer> left = layer.isConvolution() ? List.of() : golden.chosen(Operand.LEFT, last.get(Operand.LEFT));
+                float[] ours = golden.quantized(left, right);
+                compareOutputs(folder, golden, golden.inRows(expected.get()), ours, golden.oneStep(left, right));
+            }
+        }
+    }
+
+    /** Apart from a handful of rows in which an operand fell on the other side of a rounding tie, equal up to rounding. */
+    private void compareOutputs(GoldenFolder folder, GoldenLayer golden, float[] expected, float[] ours, double oneStep) {
+        assertEquals(expected.length, ours.length);
+        double largest = 0;
+        for (float number : expected) {
+            largest = Math.max(largest, Math.abs(number));
+        }
+        int m = golden.problem.m();
+        int flipped = 0;
+        for (int row = 0; row < ours.length; row += m) {
+            double off = 0;
+            for (int i = row; i < row + m; i++) {
+                off = Math.max(off, Math.abs(expected[i] - ours[i]));
+            }
+            if (off <= OUTPUT * largest) {
+                margins.merge(folder + ", quantised outputs", off / largest / OUTPUT, Math::max);
+            } else {
+                flipped++;
+                assertTrue(off <= 1.01 * oneStep, "row " + row / m + " is off by " + off + ", one step of a code makes " + oneStep);
+            }
+        }
+        counts.merge(folder + ": rows of quantised outputs compared", ours.length / m, Integer::sum);
+        counts.merge(folder + ": rows of quantised outputs with a flipped code", flipped, Integer::sum);
+        assertTrue(flipped <= HANDFUL, flipped + " rows differ by a step");
+    }
+
+    private static Map<Operand, int[]> last(GoldenRun run, GoldenFolder.Layer layer) {
+        return run.searches(layer.name()).stream().collect(Collectors.toMap(
+                search -> GoldenLayer.side(search.operand()), Search::best, (earlier, later) -> later));
     }
 
     private static float[] steps(List<Quantizer> quantizers, int range) {

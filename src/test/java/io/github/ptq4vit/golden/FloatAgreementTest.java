@@ -25,6 +25,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicNode;
@@ -53,19 +54,34 @@ class FloatAgreementTest {
                 return DynamicContainer.dynamicContainer(folder.toString(), Stream.empty());
             }
             return DynamicContainer.dynamicContainer(folder.toString(), Stream.of(
-                    backend(path, "float64", PlainBackend::new), backend(path, "cpu", () -> new CpuBackend(2))));
+                    backend(path, "float64", PlainBackend::new, false), backend(path, "cpu", () -> new CpuBackend(2), false),
+                    backend(path, "cpu, image by image", () -> new CpuBackend(2), true)));
         }
     }
 
-    private DynamicNode backend(Path path, String name, Supplier<Backend> open) {
+    private DynamicNode backend(Path path, String name, Supplier<Backend> open, boolean imageByImage) {
         return DynamicTest.dynamicTest(name, () -> {
-            try (GoldenFolder folder = GoldenFolder.open(path); Backend backend = open.get(); Scope scope = backend.scope()) {
-                new Pass(folder, backend, scope, name).run();
+            Map<String, Double> worst = new TreeMap<>();
+            try (GoldenFolder folder = GoldenFolder.open(path); Backend backend = open.get()) {
+                int images = folder.inputs().info("calib").shape().size(0);
+                int step = imageByImage ? 1 : images;
+                for (int from = 0; from < images; from += step) {
+                    try (Scope scope = backend.scope()) {
+                        new Pass(folder, backend, scope, name, from, from + step, worst).run();
+                    }
+                }
+                System.out.printf(Locale.ROOT, "%s, %s: worst deviation of the float network from the reference, relative to "
+                        + "the largest magnitude, bound %.0e: %s%n", folder, name, RELATIVE, text(worst));
             }
         });
     }
 
-    /** One forward and backward pass of all calibration images. */
+    private static String text(Map<String, Double> worst) {
+        return worst.entrySet().stream().map(e -> String.format(Locale.ROOT, "%s %.1e", e.getKey(), e.getValue()))
+                .collect(Collectors.joining(", "));
+    }
+
+    /** One forward and backward pass of calibration images {@code [from, to)}. */
     private static final class Pass {
         private final GoldenFolder folder;
         private final Backend backend;
@@ -75,9 +91,10 @@ class FloatAgreementTest {
         private final Network network;
         private final FloatArithmetic arithmetic;
         private final int images;
-        private final Map<String, Double> worst = new TreeMap<>();
+        private final int from;
+        private final Map<String, Double> worst;
 
-        Pass(GoldenFolder folder, Backend backend, Scope scope, String name) {
+        Pass(GoldenFolder folder, Backend backend, Scope scope, String name, int from, int to, Map<String, Double> worst) {
             this.folder = folder;
             this.backend = backend;
             this.scope = scope;
@@ -86,11 +103,14 @@ class FloatAgreementTest {
             this.config = model.config();
             this.network = new Network(backend, scope, model);
             this.arithmetic = new FloatArithmetic(backend, scope, model);
-            this.images = folder.inputs().info("calib").shape().size(0);
+            this.images = to - from;
+            this.from = from;
+            this.worst = worst;
         }
 
         void run() {
-            View pixels = upload(folder.inputs().read("calib"));
+            Tensor calib = folder.inputs().read("calib").slice(from, from + images);
+            View pixels = upload(calib);
             View patches = scope.floats(images * config.grid() * config.grid(), config.patchElements());
             network.unfold(pixels, patches);
             View tokens = scope.floats(images, config.tokens(), config.dim());
@@ -125,12 +145,8 @@ class FloatAgreementTest {
             backend.copy(outputs.permute(1, 0, 2), byImage);
             Tensor logits = Network.meanOfHeads(backend.download(byImage));
             compare("logits", folder.raw().read("logits"), numbers(upload(logits)), 1);
-            Tensor direct = network.logits(arithmetic, folder.inputs().read("calib"));
-            compare("logits", folder.raw().read("logits"), numbers(upload(direct)), 1);
-
+            compare("logits", folder.raw().read("logits"), numbers(upload(network.logits(arithmetic, calib))), 1);
             backward(blocks, input, logits);
-            System.out.printf(Locale.ROOT, "%s, %s: worst deviation of the float network from the reference, relative to the "
-                    + "largest magnitude, bound %.0e: %s%n", folder, name, RELATIVE, text());
         }
 
         private void forward(List<Layer> layers, Activations a) {
@@ -215,16 +231,20 @@ class FloatAgreementTest {
                 return;
             }
             Tensor golden = folder.raw(layer, what);
-            assertEquals(golden.shape(), Shape.of(ours.sizes()), layer + "." + what);
+            assertEquals(golden.slice(from, from + images).shape(), Shape.of(ours.sizes()), layer + "." + what);
             compare(layer + "." + what, golden, numbers(ours), what.startsWith("grad") ? 1.0 / BATCH : 1);
         }
 
         private void compare(String what, Tensor golden, double[] ours, double factor) {
             double largest = 0;
-            double deviation = 0;
-            for (int i = 0; i < ours.length; i++) {
+            for (int i = 0; i < golden.data().limit(); i++) {
                 largest = Math.max(largest, Math.abs(golden.data().get(i)));
-                double difference = Math.abs(golden.data().get(i) - ours[i] * factor);
+            }
+            double deviation = 0;
+            Tensor own = golden.slice(from, from + images);
+            assertEquals(own.data().limit(), ours.length, what);
+            for (int i = 0; i < ours.length; i++) {
+                double difference = Math.abs(own.data().get(i) - ours[i] * factor);
                 deviation = Double.isNaN(difference) ? Double.POSITIVE_INFINITY : Math.max(deviation, difference);
             }
             double relative = deviation / Math.max(largest, Float.MIN_NORMAL);
@@ -254,12 +274,6 @@ class FloatAgreementTest {
             View view = scope.floats(tensor.shape().toArray());
             backend.upload(tensor, view);
             return view;
-        }
-
-        private String text() {
-            StringBuilder text = new StringBuilder();
-            worst.forEach((what, deviation) -> text.append(String.format(Locale.ROOT, "%s %.1e ", what, deviation)));
-            return text.toString().strip();
         }
     }
 }
