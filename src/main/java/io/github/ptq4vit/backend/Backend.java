@@ -2,6 +2,7 @@ package io.github.ptq4vit.backend;
 
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -113,23 +114,46 @@ public interface Backend extends AutoCloseable {
     double[] rowSums(View x);
 
     /**
-     * Scores candidates for the scales of one operand while the other's stay fixed.
-     *
-     * @param problem the product and what its output is compared with
-     * @param searched which operand the candidates are for
-     * @param fixed grids of the other operand: one for all, or one a group; none leaves it in float32
-     * @param candidates for each candidate the grids of the searched operand: one for all, or one a group
-     * @param from first unit of the problem to take, see {@link MatmulProblem#units()}
-     * @param to first unit beyond
-     * @return the loss per candidate and group of the searched operand, {@code [candidates][groups]}, smaller is better;
-     *     adding the losses of disjoint units gives the loss of their union
+     * Prepares a problem for scoring. What the scores of several searches share is kept in memory that the scope owns.
      */
-    double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to);
+    Scoring scoring(Scope owner, MatmulProblem problem);
+
+    /** Scores candidates of a problem once, see {@link Scoring#score}. */
+    default double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
+            int from, int to) {
+        try (Scope scope = scope()) {
+            return scoring(scope, problem).score(searched, fixed, candidates, from, to);
+        }
+    }
+
+    /**
+     * What scoring has been busy with since the backend was opened: thread seconds by kind of work. Empty if the
+     * device does not tell.
+     */
+    default Map<String, Double> scoringSeconds() {
+        return Map.of();
+    }
 
     /** Frees the device. Every scope must be closed before. */
     @Override
     void close();
+
+    /** A problem ready for scoring. */
+    @FunctionalInterface
+    interface Scoring {
+        /**
+         * Scores candidates for the scales of one operand while the other's stay fixed.
+         *
+         * @param searched which operand the candidates are for
+         * @param fixed grids of the other operand: one for all, or one a group; none leaves it in float32
+         * @param candidates for each candidate the grids of the searched operand: one for all, or one a group
+         * @param from first unit of the problem to take, see {@link MatmulProblem#units()}
+         * @param to first unit beyond
+         * @return the loss per candidate and group of the searched operand, {@code [candidates][groups]}, smaller is
+         *     better; adding the losses of disjoint units gives the loss of their union
+         */
+        double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to);
+    }
 
     /** A part of the work of {@link #parallel}. */
     @FunctionalInterface

@@ -2,6 +2,7 @@ package io.github.ptq4vit.backend;
 
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import java.util.List;
+import java.util.OptionalInt;
 
 /** The one place that knows which backends there are. */
 public final class Backends {
@@ -20,10 +21,26 @@ public final class Backends {
      * @throws BackendException if it cannot run here; nothing else is tried in its place
      */
     public static Backend open(String name) {
-        return switch (name) {
-            case "auto", "cpu" -> new CpuBackend();
-            default -> throw new BackendException("There is no backend '" + name + "'; this version has: auto, cpu");
-        };
+        return open(name, OptionalInt.empty());
+    }
+
+    /**
+     * Opens a backend that keeps to a number of threads.
+     *
+     * @param name one of {@link #names()}
+     * @param threads at least 1; if absent, one a processor
+     * @throws BackendException if it cannot run here; nothing else is tried in its place
+     */
+    public static Backend open(String name, OptionalInt threads) {
+        if (!names().contains(name)) {
+            throw new BackendException("There is no backend '" + name + "'; this version has: " + String.join(", ", names()));
+        }
+        return threads.isPresent() ? new CpuBackend(threads.getAsInt()) : new CpuBackend();
+    }
+
+    /** What {@link #open} understands. */
+    public static List<String> names() {
+        return List.of("auto", "cpu");
     }
 
     /** All backends of this version and whether they run here. */

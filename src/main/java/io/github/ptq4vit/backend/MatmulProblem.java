@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend;
 
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -14,9 +15,15 @@ import java.util.Optional;
  * @param heads how many consecutive entries of the batch form one image; 1 for a linear layer
  * @param columnGroups into how many equal parts the columns of R are split, each with its own scale; 1 for attention
  * @param distance how outputs are compared
+ * @param order for a batched product what can be scored separately, in the order that {@link Backend.Scoring#score} counts in;
+ *     empty for whole images one after the other
  */
 public record MatmulProblem(View left, View right, View output, Optional<View> weight, Optional<View> bias, int heads,
-        int columnGroups, Distance distance) {
+        int columnGroups, Distance distance, List<Unit> order) {
+
+    /** Rows {@code [from, to)} of the products of all heads of an image. */
+    public record Unit(int image, int from, int to) {
+    }
 
     public MatmulProblem {
         boolean fits = left.rank() == 3 && right.rank() == 3 && output.rank() == 3 && left.size(2) == right.size(1)
@@ -26,9 +33,19 @@ public record MatmulProblem(View left, View right, View output, Optional<View> w
             throw new IllegalArgumentException("Operands do not fit: L " + left + ", R " + right + ", O " + output + ", w "
                     + weight + ", heads " + heads + ", column groups " + columnGroups);
         }
+        order = List.copyOf(order);
+        if (!order.isEmpty() && left.size(0) == 1) {
+            throw new IllegalArgumentException("The units of a single product are its rows");
+        }
         if (heads > 1 && columnGroups > 1) {
             throw new IllegalArgumentException("Heads and column groups exclude each other");
         }
+    }
+
+    /** With the units in their natural order. */
+    public MatmulProblem(View left, View right, View output, Optional<View> weight, Optional<View> bias, int heads,
+            int columnGroups, Distance distance) {
+        this(left, right, output, weight, bias, heads, columnGroups, distance, List.of());
     }
 
     /** Number of products. */
@@ -51,8 +68,13 @@ public record MatmulProblem(View left, View right, View output, Optional<View> w
         return right.size(2);
     }
 
-    /** What can be scored separately: the rows of a single product, the images of a batched one. */
+    /** How many parts can be scored separately: the rows of a single product; of a batched one its order, or the images. */
     public int units() {
-        return batch() == 1 ? n() : batch() / heads;
+        return batch() == 1 ? n() : order.isEmpty() ? batch() / heads : order.size();
+    }
+
+    /** A unit of a batched product. */
+    public Unit unit(int index) {
+        return order.isEmpty() ? new Unit(index, 0, n()) : order.get(index);
     }
 }

@@ -14,12 +14,14 @@ import java.util.List;
 /** Quantises one layer: which operands have which quantisers and groups, and in which order they are searched. */
 final class LayerCalibration {
     private final Backend backend;
+    private final Parallel parallel;
     private final VisionTransformer model;
     private final CalibrationConfig config;
     private final Timings timings;
 
     LayerCalibration(Backend backend, VisionTransformer model, CalibrationConfig config, Timings timings) {
         this.backend = backend;
+        this.parallel = new Parallel(backend);
         this.model = model;
         this.config = config;
         this.timings = timings;
@@ -48,7 +50,7 @@ final class LayerCalibration {
         Candidates right = Candidates.uniform(maxima(weight, groups), config.bits().weights(), config);
         boolean inputQuantized = role != LayerRole.PATCH_EMBEDDING;
         Candidates left = inputQuantized ? timings.time("lay out", () -> inputs(data)) : new Candidates(List.of(), List.of());
-        ScaleSearch search = search(data, problem, left, right);
+        ScaleSearch search = search(data, problem, left, right, scope);
         if (inputQuantized) {
             search.run(config.rounds(), Operand.RIGHT, Operand.LEFT);
         } else {
@@ -59,11 +61,11 @@ final class LayerCalibration {
     }
 
     private Candidates inputs(LayerData data) {
-        View flat = data.left().reshape(1, 1, Math.toIntExact(data.left().elements()));
+        View rows = data.left().reshape(data.left().size(0), 1, data.left().size(1));
         int bits = config.bits().activations();
         return config.twin() && data.layer().role() == LayerRole.FC2
-                ? Candidates.geluTwin(backend.maxima(flat, false)[0], bits, config)
-                : Candidates.uniform(backend.maxima(flat, true), bits, config);
+                ? Candidates.geluTwin(parallel.maxima(rows, false)[0], bits, config)
+                : Candidates.uniform(parallel.maxima(rows, true), bits, config);
     }
 
     private Outcome attention(LayerData data, Scope scope) {
@@ -74,24 +76,25 @@ final class LayerCalibration {
         Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule())
                 : Candidates.uniform(perHead(data.left(), scope), bits, config);
         Candidates right = Candidates.uniform(perHead(data.right().orElseThrow(), scope), bits, config);
-        ScaleSearch search = search(data, problem, left, right);
+        ScaleSearch search = search(data, problem, left, right, scope);
         search.run(config.rounds(), Operand.LEFT, Operand.RIGHT);
         return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(), new byte[0]),
                 search.traces());
     }
 
-    private ScaleSearch search(LayerData data, MatmulProblem problem, Candidates left, Candidates right) {
-        return new ScaleSearch((operand, fixed, candidates, from, to) -> timings.time("search " + data.layer().role().suffix()
-                + " " + (operand == Operand.LEFT ? "L" : "R"), () ->
-                backend.score(problem, operand, fixed, candidates, from, to)), data.layer().name(), left, right,
-                config.search(), ProblemBuilder.parts(problem));
+    private ScaleSearch search(LayerData data, MatmulProblem problem, Candidates left, Candidates right, Scope scope) {
+        Backend.Scoring scoring = backend.scoring(scope, problem);
+        String stage = "search " + data.layer().role().suffix();
+        return new ScaleSearch((operand, fixed, candidates, from, to) -> timings.time(
+                stage + (operand == Operand.LEFT ? " L" : " R"),
+                () -> scoring.score(operand, fixed, candidates, from, to)), data.layer().name(), left, right, config.search(),
+                ProblemBuilder.parts(problem));
     }
 
     private float[] perHead(View operand, Scope scope) {
         return timings.time("lay out", () -> {
-            View plain = scope.floats(operand.sizes());
-            backend.copy(operand, plain);
-            return backend.maxima(plain.reshape(plain.size(0), plain.size(1), plain.size(2) * plain.size(3)), true);
+            View plain = parallel.dense(operand, scope);
+            return parallel.maxima(plain.reshape(plain.size(0), plain.size(1), plain.size(2) * plain.size(3)), true);
         });
     }
 

@@ -6,26 +6,34 @@ import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
+import java.util.List;
 import java.util.Optional;
+import java.util.function.IntToDoubleFunction;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 
 /**
- * Lays a layer's data out for a search: dense, the rows (for attention the images) with the largest weights first, rows
+ * Lays a layer's data out for a search: dense, the rows (for attention of each image) with the largest weights first, rows
  * without any weight left out. Neither changes a loss; the order lets a progressive search see most of it early.
  */
 final class ProblemBuilder {
-    private static final int FIRST_PART = 32;
+    private static final int FIRST_PART = 64;
     private static final int ROWS_OF_A_PART = 64;
+    private static final int BLOCK_ROWS = 16;
 
     private final Backend backend;
+    private final Parallel parallel;
     private final Scope scope;
     private final Metric metric;
 
     /** @param scope owns what is built */
     ProblemBuilder(Backend backend, Scope scope, Metric metric) {
         this.backend = backend;
+        this.parallel = new Parallel(backend);
         this.scope = scope;
         this.metric = metric;
     }
@@ -36,12 +44,10 @@ final class ProblemBuilder {
         int rows = data.left().size(0);
         int k = data.left().size(1);
         int m = data.output().size(1);
-        Optional<View> weights = weights(data);
-        int[] order = weights.map(w -> heaviestFirst(backend.rowSums(w))).orElse(new int[0]);
-        if (order.length == 0) {
-            // no weights, or none that differs from zero: all rows count alike
-            weights = Optional.empty();
-        }
+        Optional<View> all = weights(data);
+        int[] order = all.map(w -> heaviestFirst(parallel.rowSums(w), true)).orElse(new int[0]);
+        // no weights, or none that differs from zero: all rows count alike
+        Optional<View> weights = order.length == 0 ? Optional.empty() : all;
         int kept = order.length == 0 ? rows : order.length;
         View left = rows(data.left(), order, kept, k).reshape(1, kept, k);
         View output = rows(data.output(), order, kept, m).reshape(1, kept, m);
@@ -62,59 +68,83 @@ final class ProblemBuilder {
         int images = data.left().size(0);
         int heads = data.left().size(1);
         int n = data.left().size(2);
-        Optional<View> weights = weights(data).map(this::dense);
-        double[] sums = weights.map(backend::rowSums).orElse(new double[0]);
-        if (DoubleStream.of(sums).allMatch(sum -> sum == 0)) {
-            weights = Optional.empty();
-        }
-        // images by their total weight; of each, the rows that have any in some image and head
-        int[] imageOrder = IntStream.range(0, images).toArray();
-        int[] rowsKept = IntStream.range(0, n).toArray();
+        Optional<View> all = weights(data).map(w -> parallel.dense(w, scope));
+        double[] sums = all.map(parallel::rowSums).orElse(new double[0]);
+        Optional<View> weights = DoubleStream.of(sums).allMatch(sum -> sum == 0) ? Optional.empty() : all;
+        int batch = images * heads;
+        // of each product the heaviest rows first; those without weight, which come last, left out
+        int[] rows = IntStream.range(0, batch * n).toArray();
+        int kept = n;
         if (weights.isPresent()) {
-            double[] perImage = new double[images];
-            boolean[] used = new boolean[n];
-            for (int i = 0; i < sums.length; i++) {
-                perImage[i / (heads * n)] += sums[i];
-                used[i % n] |= sums[i] != 0;
-            }
-            imageOrder = heaviestFirst(perImage);
-            rowsKept = IntStream.range(0, n).filter(row -> used[row]).toArray();
-        }
-        int batch = imageOrder.length * heads;
-        int kept = rowsKept.length;
-        int[] rows = new int[batch * kept];
-        int[] products = new int[batch];
-        for (int i = 0; i < batch; i++) {
-            products[i] = imageOrder[i / heads] * heads + i % heads;
-            for (int row = 0; row < kept; row++) {
-                rows[i * kept + row] = products[i] * n + rowsKept[row];
+            kept = 0;
+            for (int first = 0; first < batch * n; first += n) {
+                double[] own = Arrays.copyOfRange(sums, first, first + n);
+                kept = Math.max(kept, (int) DoubleStream.of(own).filter(sum -> sum != 0).count());
+                int[] order = heaviestFirst(own, false);
+                for (int row = 0; row < n; row++) {
+                    rows[first + row] = first + order[row];
+                }
             }
         }
-        View left = gathered(data.left(), rows, batch, kept);
-        View output = gathered(data.output(), rows, batch, kept);
-        Optional<View> sorted = weights.map(w -> gathered(w, rows, batch, kept));
+        int length = kept;
+        int[] keptRows = IntStream.range(0, batch * kept).map(i -> rows[i / length * n + i % length]).toArray();
+        View left = gathered(data.left(), keptRows, batch, kept);
+        View output = gathered(data.output(), keptRows, batch, kept);
+        Optional<View> sorted = weights.map(w -> gathered(w, keptRows, batch, length));
+        List<MatmulProblem.Unit> order = weights.isEmpty() ? List.of()
+                : heaviestUnits(images, heads, n, kept, i -> sums[rows[i]]);
         boolean transposed = right.stride(2) == 1;
-        View plain = dense(transposed ? right.transpose() : right);
-        View ordered = scope.floats(batch, plain.size(2), plain.size(3));
-        backend.gather(plain.reshape(batch, plain.size(2), plain.size(3)), products, ordered);
-        return new MatmulProblem(left, transposed ? ordered.transpose() : ordered, output, sorted, Optional.empty(), heads, 1,
-                metric.distance());
+        View plain = parallel.dense(transposed ? right.transpose() : right, scope);
+        View products = plain.reshape(batch, plain.size(2), plain.size(3));
+        return new MatmulProblem(left, transposed ? products.transpose() : products, output, sorted, Optional.empty(), heads, 1,
+                metric.distance(), order);
     }
 
-    /** Ends of the growing parts of a problem: about 1/32 of the units, then twice as many each time. */
-    static int[] parts(MatmulProblem problem) {
-        int units = problem.units();
-        int smallest = problem.batch() == 1 ? ROWS_OF_A_PART : 1;
-        IntStream.Builder ends = IntStream.builder();
-        for (int part = FIRST_PART; part > 1; part /= 2) {
-            int end = (units + part - 1) / part;
-            end = (end + smallest - 1) / smallest * smallest;
-            if (end < units) {
-                ends.add(end);
+    /** Blocks of rows of all heads of an image, the heaviest first; the light end of the rows in larger blocks. */
+    private static List<MatmulProblem.Unit> heaviestUnits(int images, int heads, int n, int kept, IntToDoubleFunction weight) {
+        int[] bounds = kept < 4 * BLOCK_ROWS ? new int[] {0, kept}
+                : new int[] {0, rounded(kept / 8), rounded(kept / 2), kept};
+        List<MatmulProblem.Unit> units = new ArrayList<>();
+        List<Double> weights = new ArrayList<>();
+        for (int image = 0; image < images; image++) {
+            for (int block = 1; block < bounds.length; block++) {
+                MatmulProblem.Unit unit = new MatmulProblem.Unit(image, bounds[block - 1], bounds[block]);
+                double sum = 0;
+                for (int head = 0; head < heads; head++) {
+                    int start = (image * heads + head) * n;
+                    sum += IntStream.range(start + unit.from(), start + unit.to()).mapToDouble(weight).sum();
+                }
+                units.add(unit);
+                weights.add(sum / (unit.to() - unit.from()));
             }
         }
-        ends.add(units);
-        return ends.build().distinct().toArray();
+        return IntStream.of(heaviestFirst(weights.stream().mapToDouble(w -> w).toArray(), false)).mapToObj(units::get).toList();
+    }
+
+    private static int rounded(int rows) {
+        return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS;
+    }
+
+    /** Ends of the growing parts of a problem: about 1/128 of the rows, then twice as many each time. */
+    static int[] parts(MatmulProblem problem) {
+        int units = problem.units();
+        boolean single = problem.batch() == 1;
+        long[] rows = IntStream.range(0, units).mapToLong(i -> single ? 1 : problem.unit(i).to() - problem.unit(i).from())
+                .toArray();
+        long total = LongStream.of(rows).sum();
+        IntStream.Builder ends = IntStream.builder();
+        long seen = 0;
+        int part = FIRST_PART;
+        for (int i = 0; i < units - 1; i++) {
+            seen += rows[i];
+            if (part > 1 && seen * part >= total && (!single || (i + 1) % ROWS_OF_A_PART == 0)) {
+                ends.add(i + 1);
+                while (part > 1 && seen * part >= total) {
+                    part /= 2;
+                }
+            }
+        }
+        return ends.add(units).build().distinct().toArray();
     }
 
     private Optional<View> weights(LayerData data) {
@@ -127,7 +157,7 @@ final class ProblemBuilder {
     }
 
     private View outputPower(View output, boolean square) {
-        View plain = dense(output);
+        View plain = parallel.dense(output, scope);
         View power = scope.floats(plain.sizes());
         if (square) {
             backend.zero(power);
@@ -138,9 +168,9 @@ final class ProblemBuilder {
         return power;
     }
 
-    /** Indices by falling weight, those without weight left out. */
-    private static int[] heaviestFirst(double[] weights) {
-        return IntStream.range(0, weights.length).filter(i -> weights[i] != 0).boxed()
+    /** Indices by falling weight. */
+    private static int[] heaviestFirst(double[] weights, boolean withoutZeros) {
+        return IntStream.range(0, weights.length).filter(i -> !withoutZeros || weights[i] != 0).boxed()
                 .sorted(Comparator.<Integer>comparingDouble(i -> -weights[i]).thenComparing(i -> i)).mapToInt(i -> i).toArray();
     }
 
@@ -149,25 +179,16 @@ final class ProblemBuilder {
             return matrix;
         }
         View sorted = scope.floats(kept, columns);
-        backend.gather(matrix, order, sorted);
+        parallel.gather(matrix, order, sorted);
         return sorted;
     }
 
     private View gathered(View perHead, int[] rows, int batch, int kept) {
-        View plain = dense(perHead);
+        View plain = parallel.dense(perHead, scope);
         int length = plain.size(3);
         View sorted = scope.floats(batch, kept, length);
-        backend.gather(plain.reshape(Math.toIntExact(plain.elements() / length), length), rows,
+        parallel.gather(plain.reshape(Math.toIntExact(plain.elements() / length), length), rows,
                 sorted.reshape(batch * kept, length));
         return sorted;
-    }
-
-    private View dense(View view) {
-        if (view.isDense()) {
-            return view;
-        }
-        View copy = scope.floats(view.sizes());
-        backend.parallel(view.size(0), (from, to, inner) -> backend.copy(view.slice(0, from, to), copy.slice(0, from, to)));
-        return copy;
     }
 }

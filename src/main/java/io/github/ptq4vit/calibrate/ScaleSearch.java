@@ -1,5 +1,6 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.quant.Quantizer;
@@ -15,7 +16,7 @@ import java.util.stream.IntStream;
  * from memory: once nothing changes, the remaining rounds cost nothing.
  */
 final class ScaleSearch {
-    private final Scorer scorer;
+    private final Backend.Scoring scorer;
     private final String layer;
     private final Candidates left;
     private final Candidates right;
@@ -30,7 +31,7 @@ final class ScaleSearch {
      * @param left search space of the left operand; none leaves it float32
      * @param units ends of the growing parts of the problem that candidates are scored on, the last one all of it
      */
-    ScaleSearch(Scorer scorer, String layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
+    ScaleSearch(Backend.Scoring scorer, String layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
         this.scorer = scorer;
         this.layer = layer;
         this.left = left;
@@ -38,13 +39,6 @@ final class ScaleSearch {
         this.race = mode == SearchMode.EXHAUSTIVE ? CandidateRace.exhaustive(units) : CandidateRace.progressive(units);
         this.bestLeft = left.start();
         this.bestRight = right.start();
-    }
-
-    /** The one question to a device, see {@link io.github.ptq4vit.backend.Backend#score}. */
-    @FunctionalInterface
-    interface Scorer {
-        /** Losses {@code [candidates][groups]} on units {@code [from, to)}. */
-        double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to);
     }
 
     private record Found(double[][] losses, int[] chosen) {

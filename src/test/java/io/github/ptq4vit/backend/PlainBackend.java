@@ -282,9 +282,9 @@ public final class PlainBackend implements Backend {
     }
 
     @Override
-    public double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to) {
-        return new PlainScorer(problem, searched, fixed, candidates).score(from, to).losses();
+    public Scoring scoring(Scope owner, MatmulProblem problem) {
+        return (searched, fixed, candidates, from, to) ->
+                new PlainScorer(problem, searched, fixed, candidates).score(from, to).losses();
     }
 
     /** Throws if a scope is still open. */

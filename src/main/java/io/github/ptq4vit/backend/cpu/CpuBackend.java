@@ -5,7 +5,6 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
 import io.github.ptq4vit.backend.MatmulProblem;
-import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
@@ -15,6 +14,7 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.bytedeco.dnnl.global.dnnl;
@@ -55,6 +55,11 @@ public final class CpuBackend implements Backend {
     @Override
     public DeviceInfo device() {
         return new DeviceInfo("cpu", CpuName.read() + ", oneDNN " + OneDnn.version(), workers.count(), path.words());
+    }
+
+    @Override
+    public Map<String, Double> scoringSeconds() {
+        return scorer.clock().seconds();
     }
 
     @Override
@@ -265,9 +270,9 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to) {
-        return scorer.score(problem, searched, fixed, candidates, from, to);
+    public Scoring scoring(Scope owner, MatmulProblem problem) {
+        TransposedOutputs outputs = new TransposedOutputs((CpuScope) owner, problem);
+        return (searched, fixed, candidates, from, to) -> scorer.score(problem, outputs, searched, fixed, candidates, from, to);
     }
 
     @Override

@@ -94,7 +94,7 @@ final class CpuLinear implements Backend.Linear {
             }
         }
         long address = owner.bytes(compiled.weightBytes()).address();
-        worker.packing(view, product).run(plain, address);
+        worker.pack(view, product, plain, address);
         Packed fresh = new Packed(view, compiled.weights(), address);
         packed.put(product, fresh);
         return fresh;

@@ -27,11 +27,17 @@ final class CpuScorer {
     private final NativeHeap heap;
     private final Workers workers;
     private final IntegerPath path;
+    private final WorkClock clock = new WorkClock();
 
     CpuScorer(NativeHeap heap, Workers workers, IntegerPath path) {
         this.heap = heap;
         this.workers = workers;
         this.path = path;
+    }
+
+    /** What the threads were busy with so far. */
+    WorkClock clock() {
+        return clock;
     }
 
     /** Rows {@code [from, to)} of one product of the batch. */
@@ -41,8 +47,8 @@ final class CpuScorer {
         }
     }
 
-    double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to) {
+    double[][] score(MatmulProblem problem, TransposedOutputs outputs, Operand searched, List<CodeGrid> fixed,
+            List<List<CodeGrid>> candidates, int from, int to) {
         if (candidates.isEmpty()) {
             return new double[0][];
         }
@@ -53,13 +59,13 @@ final class CpuScorer {
         int block = candidatesAtATime(problem, searched, candidates.size());
         for (int start = 0; start < candidates.size(); start += block) {
             int end = Math.min(candidates.size(), start + block);
-            double[][] blockLosses = scoreBlock(problem, searched, fixed, candidates.subList(start, end), tiles);
+            double[][] blockLosses = scoreBlock(problem, outputs, searched, fixed, candidates.subList(start, end), tiles);
             System.arraycopy(blockLosses, 0, losses, start, end - start);
         }
         return losses;
     }
 
-    private double[][] scoreBlock(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
+    private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, Operand searched, List<CodeGrid> fixed,
             List<List<CodeGrid>> candidates, List<Tile> tiles) {
         int groups = candidates.get(0).size();
         // tiles are the natural items; when they are few, split the candidates too
@@ -67,14 +73,14 @@ final class CpuScorer {
         double[][][] tileLosses = new double[tiles.size()][candidates.size()][];
         try (CpuScope scope = new CpuScope(heap)) {
             int tileRows = tiles.stream().mapToInt(Tile::rows).max().orElseThrow();
-            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, tileRows, path, scope, workers);
+            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, tileRows, path, scope, workers, clock);
             workers.run(tiles.size() * parts, item -> {
                 int tile = item / parts;
                 int part = item % parts;
                 int first = part * candidates.size() / parts;
                 int last = (part + 1) * candidates.size() / parts;
                 if (inputs.transposed) {
-                    new TransposedTileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
+                    new TransposedTileScorer(inputs, outputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
                 } else {
                     new TileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
                 }
@@ -97,8 +103,11 @@ final class CpuScorer {
         if (problem.batch() == 1) {
             addRows(tiles, 0, from, to, height);
         } else {
-            for (int batch = from * problem.heads(); batch < to * problem.heads(); batch++) {
-                addRows(tiles, batch, 0, problem.n(), height);
+            for (int index = from; index < to; index++) {
+                MatmulProblem.Unit unit = problem.unit(index);
+                for (int head = 0; head < problem.heads(); head++) {
+                    addRows(tiles, unit.image() * problem.heads() + head, unit.from(), unit.to(), height);
+                }
             }
         }
         return tiles;
@@ -128,8 +137,8 @@ final class CpuScorer {
         return (int) Math.max(1, Math.min(count, BLOCK_BYTES / bytes));
     }
 
-    private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
-            int from, int to) {
+    private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
+            List<List<CodeGrid>> candidates, int from, int to) {
         if (from < 0 || to > problem.units() || from >= to) {
             throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
         }

@@ -19,6 +19,7 @@ final class ScoreInputs {
     final List<CodeGrid> fixed;
     final List<List<CodeGrid>> candidates;
     final Coder coder;
+    final WorkClock clock;
     /** Ranges of codes of the left operand. */
     final int ranges;
     /** Whether the left operand stays float32. */
@@ -39,8 +40,9 @@ final class ScoreInputs {
 
     /** @param tileRows rows of the largest tile */
     ScoreInputs(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int tileRows,
-            IntegerPath path, CpuScope scope, Workers workers) {
+            IntegerPath path, CpuScope scope, Workers workers, WorkClock clock) {
         this.problem = problem;
+        this.clock = clock;
         this.searched = searched;
         this.fixed = fixed;
         this.candidates = candidates;
@@ -109,7 +111,7 @@ final class ScoreInputs {
 
     /** Packs a right operand for the products of a tile of the usual height. */
     void pack(Worker worker, CodeProduct product, long plain, long packed) {
-        worker.packing(plainRight(), product.packedFor().orElseThrow()).run(plain, packed);
+        worker.pack(plainRight(), product.packedFor().orElseThrow(), plain, packed);
     }
 
     /** The finishing product of a tile: all ranges, or only those from {@code firstRange} on. */
@@ -174,13 +176,16 @@ final class ScoreInputs {
         long groupSize = (long) problem.k() * problem.m() / groups;
         workers.run(addresses.length, candidate -> {
             Worker worker = Worker.current();
+            long start = System.nanoTime();
             long plain = packing ? worker.scratch("right plain", (long) problem.k() * problem.m()) : addresses[candidate];
             for (int group = 0; group < groups; group++) {
                 coder.encode(worker, numbers + group * groupSize * Float.BYTES, groupSize, rightGrid(candidate, group), 0,
                         plain + group * groupSize * coder.bytesPerCode());
             }
+            start = clock.add(WorkClock.Kind.ENCODE, start);
             if (packing) {
                 pack(worker, product(worker, rows, 0), plain, addresses[candidate]);
+                clock.add(WorkClock.Kind.PACK, start);
             }
         });
         return addresses;

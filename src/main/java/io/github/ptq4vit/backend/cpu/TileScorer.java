@@ -43,7 +43,9 @@ final class TileScorer {
     /** Puts the losses of candidates {@code [first, last)} into their rows of {@code losses}. */
     void score(int first, int last, double[][] losses) {
         int firstRange = multipliesFirstRangeApart() ? 1 : 0;
+        long start = System.nanoTime();
         CodeProduct product = inputs.product(worker, tile.rows(), firstRange);
+        start = inputs.clock.add(WorkClock.Kind.COMPILE, start);
         if (inputs.floatLeft) {
             leftCodes[0] = left;
         } else if (inputs.searched == Operand.RIGHT) {
@@ -53,10 +55,12 @@ final class TileScorer {
         if (inputs.searched == Operand.LEFT) {
             right = problem.batch() == 1 ? inputs.right(0) : encodeRight(product, 0);
         }
+        inputs.clock.add(WorkClock.Kind.PACK, start);
         TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), result, output);
         Optional<CodeRange> multiplied = Optional.empty();
         long target = output;
         for (int candidate = first; candidate < last; candidate++) {
+            long time = System.nanoTime();
             if (inputs.searched == Operand.LEFT) {
                 encodeLeft(candidate, firstRange);
             } else {
@@ -69,8 +73,12 @@ final class TileScorer {
                     multiplied = own;
                 }
             }
+            time = inputs.clock.add(WorkClock.Kind.ENCODE, time);
             multiply(product, candidate, firstRange, right, target);
+            time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
+            inputs.clock.count(tile.rows(), problem.k(), problem.m(), inputs.ranges - firstRange);
             losses[candidate] = distance.perGroup(inputs.groups, problem.heads() > 1 ? head : -1);
+            inputs.clock.add(WorkClock.Kind.SUM, time);
         }
     }
 

@@ -13,6 +13,7 @@ final class TransposedTileScorer {
     private static final int F32 = dnnl.dnnl_f32;
 
     private final ScoreInputs inputs;
+    private final TransposedOutputs outputs;
     private final MatmulProblem problem;
     private final Worker worker;
     private final CpuScorer.Tile tile;
@@ -22,8 +23,9 @@ final class TransposedTileScorer {
     private final int parts;
     private final int height;
 
-    TransposedTileScorer(ScoreInputs inputs, Worker worker, CpuScorer.Tile tile) {
+    TransposedTileScorer(ScoreInputs inputs, TransposedOutputs outputs, Worker worker, CpuScorer.Tile tile) {
         this.inputs = inputs;
+        this.outputs = outputs;
         this.problem = inputs.problem;
         this.worker = worker;
         this.tile = tile;
@@ -35,14 +37,17 @@ final class TransposedTileScorer {
 
     /** Puts the losses of candidates {@code [first, last)} into their rows of {@code losses}. */
     void score(int first, int last, double[][] losses) {
+        long start = System.nanoTime();
         CodeProduct product = inputs.transposedProduct(worker, height, tile.rows());
+        start = inputs.clock.add(WorkClock.Kind.COMPILE, start);
         long[] packed = packLeft(product, first);
-        long target = target();
-        long weight = problem.weight().map(w -> transposed("tile weight", CpuBuffer.address(w) + row * problem.m() * Float.BYTES))
-                .orElse(0L);
+        TransposedOutputs.Copy copy = outputs.of(worker, tile);
+        long target = copy.output();
+        long weight = copy.weight();
         long result = worker.scratch("tile result", (long) height * tile.rows() * Float.BYTES);
         TileDistance distance = new TileDistance(worker, problem, height, tile.rows(), result, target);
         long numbers = problem.batch() > 1 ? rightRows() : 0;
+        inputs.clock.add(WorkClock.Kind.PACK, start);
         for (int candidate = first; candidate < last; candidate++) {
             losses[candidate] = new double[inputs.groups];
         }
@@ -50,6 +55,7 @@ final class TransposedTileScorer {
             int group = problem.heads() > 1 ? head : part;
             long partOffset = (long) part * height * tile.rows() * Float.BYTES;
             for (int candidate = first; candidate < last; candidate++) {
+                long time = System.nanoTime();
                 long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
                         : inputs.right(candidate) + (long) part * height * problem.k() * inputs.coder.bytesPerCode();
                 long[] sources = new long[inputs.ranges];
@@ -58,12 +64,16 @@ final class TransposedTileScorer {
                 for (int range = 0; range < scales.length; range++) {
                     scales[range] = inputs.scales(candidate, group, range);
                 }
+                time = inputs.clock.add(WorkClock.Kind.ENCODE, time);
                 if (weight != 0) {
                     product.run(sources, packed, scales, 0, result, target + partOffset, weight + partOffset);
                 } else {
                     product.run(sources, packed, scales, 0, result, target + partOffset);
                 }
+                time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
+                inputs.clock.count(height, problem.k(), tile.rows(), inputs.ranges);
                 losses[candidate][inputs.groups == 1 ? 0 : group] += distance.total();
+                inputs.clock.add(WorkClock.Kind.SUM, time);
             }
         }
     }
@@ -80,31 +90,11 @@ final class TransposedTileScorer {
             if (product.packedFor().isPresent()) {
                 Worker.Product key = product.packedFor().get();
                 packed[range] = worker.scratch("tile left packed" + range, worker.product(key).weightBytes());
-                worker.packing(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key)
-                        .run(plain, packed[range]);
+                worker.pack(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key, plain,
+                        packed[range]);
             }
         }
         return packed;
-    }
-
-    /** The tile's output without the bias, transposed. */
-    private long target() {
-        long output = CpuBuffer.address(problem.output()) + row * problem.m() * Float.BYTES;
-        if (problem.bias().isPresent()) {
-            Layout matrix = Layout.dense(F32, tile.rows(), problem.m());
-            long unbiased = worker.scratch("tile unbiased", (long) tile.rows() * problem.m() * Float.BYTES);
-            worker.binary(dnnl.dnnl_binary_sub, matrix, Layout.dense(F32, 1, problem.m()), matrix, Epilogue.NONE)
-                    .run(output, CpuBuffer.address(problem.bias().get()), unbiased);
-            output = unbiased;
-        }
-        return transposed("tile target", output);
-    }
-
-    private long transposed(String purpose, long matrix) {
-        long copy = worker.scratch(purpose, (long) tile.rows() * problem.m() * Float.BYTES);
-        worker.copy(Layout.dense(F32, tile.rows(), problem.m()).transposed(), Layout.dense(F32, problem.m(), tile.rows()))
-                .run(matrix, copy);
-        return copy;
     }
 
     /** This product's own right operand as {@code [m, k]} numbers. */

@@ -1,0 +1,72 @@
+package io.github.ptq4vit.artifact;
+
+import io.github.ptq4vit.model.Layer;
+import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * What {@code manifest.json} says.
+ *
+ * @param config the architecture
+ * @param transform of the images, as text
+ * @param provenance where the model comes from
+ * @param complete whether {@code model.safetensors} is there; else there is a part for each finished unit
+ * @param units layers of the finished units, without their codes, in network order
+ */
+record Manifest(VitConfig config, String transform, Provenance provenance, boolean complete,
+        Map<String, List<QuantizedLayer>> units) {
+
+    Manifest {
+        units = Collections.unmodifiableMap(inNetworkOrder(config, units));
+    }
+
+    /** Embedding, blocks and head. */
+    int allUnits() {
+        return config.depth() + 2;
+    }
+
+    /** How far it is, in words. */
+    String extent() {
+        return units.size() + " of " + allUnits() + " units";
+    }
+
+    /** All layers of the finished units, in network order. */
+    List<QuantizedLayer> layers() {
+        return units.values().stream().flatMap(List::stream).toList();
+    }
+
+    Manifest with(String unit, List<QuantizedLayer> layers) {
+        Map<String, List<QuantizedLayer>> more = new LinkedHashMap<>(units);
+        more.put(unit, layers.stream().map(l -> new QuantizedLayer(l.name(), l.left(), l.right(), new byte[0])).toList());
+        return new Manifest(config, transform, provenance, complete, more);
+    }
+
+    Manifest completed() {
+        return new Manifest(config, transform, provenance, true, units);
+    }
+
+    /** However they came, so that the same units give the same bytes. */
+    private static Map<String, List<QuantizedLayer>> inNetworkOrder(VitConfig config, Map<String, List<QuantizedLayer>> units) {
+        List<String> order = config.layers().stream().map(Layer::name).toList();
+        Map<Integer, String> sorted = new TreeMap<>();
+        Map<String, List<QuantizedLayer>> layersOf = new LinkedHashMap<>();
+        units.forEach((unit, layers) -> {
+            List<QuantizedLayer> inOrder = new ArrayList<>(layers);
+            inOrder.sort((a, b) -> Integer.compare(order.indexOf(a.name()), order.indexOf(b.name())));
+            if (inOrder.isEmpty() || !order.contains(inOrder.get(0).name())) {
+                throw new IllegalArgumentException("Unit " + unit + " has no layers of this network");
+            }
+            sorted.put(order.indexOf(inOrder.get(0).name()), unit);
+            layersOf.put(unit, List.copyOf(inOrder));
+        });
+        Map<String, List<QuantizedLayer>> result = new LinkedHashMap<>();
+        sorted.values().forEach(unit -> result.put(unit, layersOf.get(unit)));
+        return result;
+    }
+}

@@ -1,0 +1,158 @@
+package io.github.ptq4vit.artifact;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.util.DefaultIndenter;
+import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.ptq4vit.model.Layer;
+import io.github.ptq4vit.model.LayerRole;
+import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+
+/** The manifest as JSON; the same manifest gives the same bytes. */
+final class ManifestJson {
+    static final String FILE = "manifest.json";
+    private static final String FORMAT = "ptq4vit quantised vision transformer";
+    private static final int VERSION = 1;
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
+            .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE).build();
+
+    private ManifestJson() {
+    }
+
+    static byte[] write(Manifest manifest) {
+        ObjectNode root = JSON.createObjectNode();
+        root.put("format", FORMAT).put("format_version", VERSION).put("complete", manifest.complete());
+        root.putObject("units").put("finished", manifest.units().size()).put("all", manifest.allUnits());
+        root.set("architecture", architecture(manifest.config()));
+        root.put("transform", manifest.transform());
+        root.set("provenance", provenance(manifest.provenance()));
+        Map<String, LayerRole> roles = manifest.config().layers().stream().collect(Collectors.toMap(Layer::name, Layer::role));
+        ArrayNode layers = root.putArray("layers");
+        manifest.units().forEach((unit, members) -> members.forEach(layer -> {
+            LayerRole role = roles.get(layer.name());
+            ObjectNode node = layers.addObject().put("name", layer.name())
+                    .put("role", role.name().toLowerCase(Locale.ROOT)).put("unit", unit);
+            node.set(left(role), QuantizerJson.write(layer.left()));
+            node.set(right(role), QuantizerJson.write(layer.right()));
+        }));
+        try {
+            DefaultPrettyPrinter printer = new DefaultPrettyPrinter();
+            printer.indentObjectsWith(new DefaultIndenter("  ", "\n"));
+            return (JSON.writer(printer).writeValueAsString(root) + "\n").getBytes(StandardCharsets.UTF_8);
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException("A tree of plain values can be written", e);
+        }
+    }
+
+    /** Whether there is a manifest of ours, of whatever version. */
+    static boolean isOurs(Path folder) {
+        return tree(folder.resolve(FILE)).isPresent();
+    }
+
+    /** Reads the manifest of a folder; the layers have no codes. */
+    static Manifest read(Path folder) {
+        Path file = folder.resolve(FILE);
+        JsonNode root = tree(file).orElseThrow(() -> new ArtifactException(folder
+                + ": is not a quantised model, it has no " + FILE + " of ptq4vit"));
+        if (root.path("format_version").intValue() != VERSION) {
+            throw new ArtifactException(file + ": has format version " + root.path("format_version").asText("none")
+                    + ", this program reads version " + VERSION);
+        }
+        try {
+            Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
+            VitConfig config = JSON.treeToValue(root.required("architecture"), VitConfig.class);
+            Map<String, LayerRole> roles = config.layers().stream().collect(Collectors.toMap(Layer::name, Layer::role));
+            for (JsonNode layer : root.required("layers")) {
+                String name = layer.required("name").asText();
+                LayerRole role = Optional.ofNullable(roles.get(name)).orElseThrow(() -> new IllegalArgumentException(
+                        "the architecture has no layer " + name));
+                units.computeIfAbsent(layer.required("unit").asText(), unit -> new ArrayList<>())
+                        .add(new QuantizedLayer(name, QuantizerJson.read(layer.required(left(role))),
+                                QuantizerJson.read(layer.required(right(role))), new byte[0]));
+            }
+            return new Manifest(config, root.required("transform").asText(), provenance(root.required("provenance")),
+                    root.required("complete").booleanValue(), units);
+        } catch (JsonProcessingException | IllegalArgumentException e) {
+            throw new ArtifactException(file + ": is damaged (" + e.getMessage().lines().findFirst().orElse("") + ")", e);
+        }
+    }
+
+    /** Under these names manifest and tensors have the operands. */
+    static String left(LayerRole role) {
+        return role.isMatmul() ? "left" : "input";
+    }
+
+    static String right(LayerRole role) {
+        return role.isMatmul() ? "right" : "weight";
+    }
+
+    private static Optional<JsonNode> tree(Path file) {
+        if (!Files.exists(file)) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(JSON.readTree(Files.readAllBytes(file))).filter(root -> root.path("format").asText()
+                    .equals(FORMAT));
+        } catch (JsonProcessingException e) {
+            return Optional.empty();
+        } catch (IOException e) {
+            throw new ArtifactException(file + ": cannot be read (" + Disk.reason(e) + ")", e);
+        }
+    }
+
+    private static ObjectNode architecture(VitConfig config) {
+        ObjectNode node = JSON.valueToTree(config);
+        // as float32, whose shortest decimal it is, not as the double next to it
+        return node.put("epsilon", config.epsilon());
+    }
+
+    private static ObjectNode provenance(Provenance p) {
+        ObjectNode node = JSON.createObjectNode();
+        node.set("configuration", JSON.valueToTree(p.configuration()));
+        node.put("seed", p.seed());
+        ObjectNode images = node.putObject("images").put("count", p.imageIds().size()).put("ids_sha256", p.idsHash())
+                .put("pixels_sha256", p.pixelsHash());
+        images.set("ids", JSON.valueToTree(p.imageIds()));
+        node.put("weights_sha256", p.weightsHash());
+        node.set("versions", JSON.valueToTree(p.versions()));
+        return node;
+    }
+
+    private static Provenance provenance(JsonNode node) {
+        JsonNode images = node.required("images");
+        List<String> ids = new ArrayList<>();
+        images.required("ids").forEach(id -> ids.add(id.asText()));
+        return new Provenance(map(node.required("configuration"), ManifestJson::plain), node.required("seed").longValue(), ids,
+                images.required("ids_sha256").asText(), images.required("pixels_sha256").asText(),
+                node.required("weights_sha256").asText(), map(node.required("versions"), JsonNode::asText));
+    }
+
+    private static <T> Map<String, T> map(JsonNode node, Function<JsonNode, T> value) {
+        Map<String, T> map = new LinkedHashMap<>();
+        node.properties().forEach(field -> map.put(field.getKey(), value.apply(field.getValue())));
+        return map;
+    }
+
+    private static Object plain(JsonNode node) {
+        return node.isBoolean() ? (Object) node.booleanValue() : node.isNumber() ? node.decimalValue() : node.asText();
+    }
+}

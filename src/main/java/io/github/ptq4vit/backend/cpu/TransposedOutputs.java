@@ -1,0 +1,53 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.MatmulProblem;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * The outputs less the bias and the weights of a problem, each tile transposed: made when a tile is first asked for, used
+ * by every later search.
+ */
+final class TransposedOutputs {
+    private static final int F32 = dnnl.dnnl_f32;
+
+    private final CpuScope owner;
+    private final MatmulProblem problem;
+    private final Map<CpuScorer.Tile, Copy> copies = new ConcurrentHashMap<>();
+
+    /** @param owner of the copies */
+    TransposedOutputs(CpuScope owner, MatmulProblem problem) {
+        this.owner = owner;
+        this.problem = problem;
+    }
+
+    /** Addresses of {@code [m, rows]} outputs and weights; 0 for no weights. */
+    record Copy(long output, long weight) {
+    }
+
+    Copy of(Worker worker, CpuScorer.Tile tile) {
+        return copies.computeIfAbsent(tile, t -> copy(worker, t));
+    }
+
+    private Copy copy(Worker worker, CpuScorer.Tile tile) {
+        long offset = ((long) tile.batch() * problem.n() + tile.from()) * problem.m() * Float.BYTES;
+        long output = CpuBuffer.address(problem.output()) + offset;
+        if (problem.bias().isPresent()) {
+            Layout matrix = Layout.dense(F32, tile.rows(), problem.m());
+            long unbiased = worker.scratch("tile unbiased", (long) tile.rows() * problem.m() * Float.BYTES);
+            worker.binary(dnnl.dnnl_binary_sub, matrix, Layout.dense(F32, 1, problem.m()), matrix, Epilogue.NONE)
+                    .run(output, CpuBuffer.address(problem.bias().get()), unbiased);
+            output = unbiased;
+        }
+        return new Copy(transposed(worker, tile, output), problem.weight()
+                .map(w -> transposed(worker, tile, CpuBuffer.address(w) + offset)).orElse(0L));
+    }
+
+    private long transposed(Worker worker, CpuScorer.Tile tile, long matrix) {
+        long copy = owner.bytes((long) tile.rows() * problem.m() * Float.BYTES).address();
+        worker.copy(Layout.dense(F32, tile.rows(), problem.m()).transposed(), Layout.dense(F32, problem.m(), tile.rows()))
+                .run(matrix, copy);
+        return copy;
+    }
+}

@@ -1,0 +1,128 @@
+package io.github.ptq4vit.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.ptq4vit.artifact.Checkpoint;
+import io.github.ptq4vit.artifact.CheckpointWriter;
+import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.artifact.OutputFolder;
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.CalibrationResult;
+import io.github.ptq4vit.image.ImageTransform;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Weights and images in, a quantised model out. */
+@Command(name = "calibrate", mixinStandardHelpOptions = true, versionProvider = Main.Version.class, sortOptions = false,
+        description = "Quantise a model with the help of some images.")
+final class CalibrateCommand implements Callable<Integer> {
+    @Option(names = "--model", paramLabel = "PATH", required = true,
+            description = "Weights as timm has them: a .safetensors file, or a folder with model.safetensors.")
+    private Path model;
+
+    @Mixin
+    private ImageOptions images;
+
+    @Option(names = "--count", paramLabel = "N", defaultValue = "32",
+            description = "How many of the images to look at (default: ${DEFAULT-VALUE}).")
+    private int count;
+
+    @Mixin
+    private CalibrationOptions calibration;
+
+    @Option(names = "--heads", paramLabel = "N", description = "Attention heads, where neither the file nor a length of 64 tells.")
+    private Optional<Integer> heads = Optional.empty();
+
+    @Option(names = "--out", paramLabel = "DIR", description = "Folder to write (default: MODEL-PRESET-wBaB here).")
+    private Optional<Path> out = Optional.empty();
+
+    @Option(names = "--resume", description = "Continue an interrupted calibration in the folder.")
+    private boolean resume;
+
+    @Option(names = "--force", description = "Replace a quantised model in the folder.")
+    private boolean force;
+
+    @Option(names = "--timings", description = "Also print where the time went.")
+    private boolean timings;
+
+    @Mixin
+    private CommonOptions common;
+
+    private OptionalInt heads() {
+        return heads.map(OptionalInt::of).orElse(OptionalInt.empty());
+    }
+
+    @Override
+    public Integer call() {
+        common.check();
+        CalibrationConfig config = calibration.config(common);
+        if (count < 1) {
+            throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
+        }
+        if (resume && force) {
+            throw common.wrong("--resume continues what is there, --force replaces it; choose one");
+        }
+        Existing existing = resume ? Existing.RESUME : force ? Existing.REPLACE : Existing.REFUSE;
+        Path folder = out.orElseGet(() -> Path.of(defaultName(config)));
+        if (OutputFolder.inspect(folder, existing) == OutputFolder.COMPLETE) {
+            complete(folder);
+            return 0;
+        }
+        ModelSource.Plain source = ModelSource.plain(model, heads());
+        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, config.seed(),
+                common.decoders());
+        try (Backend backend = common.open()) {
+            CalibrationResult result = job.run(backend, config, folder, existing);
+            print(source, result, backend.device().backend(), folder);
+        }
+        return 0;
+    }
+
+    private String defaultName(CalibrationConfig config) {
+        return String.format(Locale.ROOT, "%s-%s-w%da%d", ModelSource.name(model), config.preset(), config.bits().weights(),
+                config.bits().activations());
+    }
+
+    private void complete(Path folder) {
+        CheckpointWriter.tidy(folder);
+        int layers = Checkpoint.read(folder).model().layers().size();
+        Console.note(folder + ": is complete, there is nothing to continue");
+        if (common.json()) {
+            Console.json(Console.object().put("layers", layers).put("seconds", 0.0).put("search_seconds", 0.0)
+                    .put("peak_memory_bytes", Console.peakMemory()).put("backend", "none").put("out", folder.toString()));
+        }
+    }
+
+    private void print(ModelSource source, CalibrationResult result, String backend, Path folder) {
+        if (common.json()) {
+            ObjectNode json = Console.object().put("layers", result.layers().size()).put("seconds", result.seconds())
+                    .put("search_seconds", result.searchSeconds()).put("peak_memory_bytes", Console.peakMemory())
+                    .put("backend", backend).put("out", folder.toString()).put("images", result.imageIds().size());
+            if (timings) {
+                ObjectNode stages = json.putObject("timings");
+                result.timings().stages().forEach(stage -> stages.put(stage.getKey(), stage.getValue()));
+            }
+            Console.json(json);
+            return;
+        }
+        CalibrationConfig config = result.config();
+        Console.result("%s: %d layers quantised (%s, %s) on %d images in %.1f s, %.1f s of it in searches; peak memory %.2f GB",
+                source.name(), result.layers().size(), config.preset(), config.bits(), result.imageIds().size(),
+                result.seconds(), result.searchSeconds(), Console.peakMemory() / 1e9);
+        Console.result("written to %s", folder);
+        if (timings) {
+            for (Map.Entry<String, Double> stage : result.timings().stages()) {
+                Console.result("%-40s %9.2f s %5.1f %%", stage.getKey(), stage.getValue(),
+                        100 * stage.getValue() / result.seconds());
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+package io.github.ptq4vit.cli;
+
+import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.GradientSource;
+import io.github.ptq4vit.calibrate.Metric;
+import io.github.ptq4vit.calibrate.SearchMode;
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.TwinRule;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+
+/** How to calibrate: a preset, and what differs from it. */
+final class CalibrationOptions {
+    @Option(names = "--preset", paramLabel = "NAME", defaultValue = "ptq4vit",
+            description = "base (Base PTQ) or ptq4vit (default: ${DEFAULT-VALUE}).")
+    private String preset;
+
+    @Option(names = "--w-bits", paramLabel = "BITS", defaultValue = "8", description = "Bits of weights, 2 to 8 (default: 8).")
+    private int weightBits;
+
+    @Option(names = "--a-bits", paramLabel = "BITS", defaultValue = "8",
+            description = "Bits of activations, 2 to 8 (default: 8).")
+    private int activationBits;
+
+    @Option(names = "--metric", paramLabel = "NAME", completionCandidates = Choices.Metrics.class,
+            description = "What candidates are compared by: ${COMPLETION-CANDIDATES}.")
+    private Optional<Metric> metric = Optional.empty();
+
+    @Option(names = "--gradients", paramLabel = "NAME", completionCandidates = Choices.Gradients.class,
+            description = "Loss behind the hessian metric: ${COMPLETION-CANDIDATES}.")
+    private Optional<GradientSource> gradients = Optional.empty();
+
+    @Option(names = "--draws", paramLabel = "N", description = "Backward passes of fisher, 1 to 8.")
+    private Optional<Integer> draws = Optional.empty();
+
+    @Option(names = "--search", paramLabel = "NAME", completionCandidates = Choices.Searches.class,
+            description = "How candidates are visited: ${COMPLETION-CANDIDATES}.")
+    private Optional<SearchMode> search = Optional.empty();
+
+    @Option(names = "--rounds", paramLabel = "N", description = "Alternations between the two operands of a layer.")
+    private Optional<Integer> rounds = Optional.empty();
+
+    @Option(names = "--twin-rule", paramLabel = "NAME", completionCandidates = Choices.TwinRules.class,
+            description = "How twin quantisers decide: ${COMPLETION-CANDIDATES}.")
+    private Optional<TwinRule> twinRule = Optional.empty();
+
+    @Option(names = "--seed", paramLabel = "N", description = "Of the choice of images and of Fisher draws (default: 0).")
+    private Optional<Long> seed = Optional.empty();
+
+    /** The configuration; options out of range are wrong use. */
+    CalibrationConfig config(CommonOptions common) {
+        try {
+            CalibrationConfig config = CalibrationConfig.preset(preset, new BitWidths(weightBits, activationBits));
+            if (metric.isPresent()) {
+                config = config.withMetric(metric.get());
+            }
+            if (gradients.isPresent() || draws.isPresent()) {
+                config = config.withGradients(gradients.orElse(config.gradients()), draws.orElse(config.draws()));
+            }
+            if (search.isPresent()) {
+                config = config.withSearch(search.get());
+            }
+            if (rounds.isPresent()) {
+                config = config.withRounds(rounds.get());
+            }
+            if (twinRule.isPresent()) {
+                config = config.withTwinRule(twinRule.get());
+            }
+            return seed.isPresent() ? config.withSeed(seed.get()) : config;
+        } catch (IllegalArgumentException e) {
+            throw common.wrong(e.getMessage());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+package io.github.ptq4vit.cli;
+
+import io.github.ptq4vit.artifact.ArtifactException;
+import io.github.ptq4vit.artifact.Checkpoint;
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.model.ModelException;
+import io.github.ptq4vit.model.ModelReader;
+import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.model.VitConfig;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.OptionalInt;
+
+/** What {@code --model} names: float32 weights (a file or its folder), or the folder of a quantised checkpoint. */
+sealed interface ModelSource {
+    /** The name that weights have inside a folder. */
+    String WEIGHTS = "model.safetensors";
+
+    /** For people. */
+    String name();
+
+    /** The architecture. */
+    VitConfig config();
+
+    /** How images become its input. */
+    ImageTransform transform();
+
+    /** Brings it to a device. */
+    Classifier on(Backend backend);
+
+    /** Weights in float32. */
+    record Plain(String name, Path file, VisionTransformer model) implements ModelSource {
+        @Override
+        public VitConfig config() {
+            return model.config();
+        }
+
+        @Override
+        public ImageTransform transform() {
+            return ModelTransform.of(model, file);
+        }
+
+        @Override
+        public Classifier on(Backend backend) {
+            return Classifier.of(backend, model);
+        }
+    }
+
+    /** A quantised checkpoint. */
+    record Quantized(String name, Path folder, Checkpoint checkpoint) implements ModelSource {
+        @Override
+        public VitConfig config() {
+            return checkpoint.model().model().config();
+        }
+
+        @Override
+        public ImageTransform transform() {
+            try {
+                return ImageTransform.timm(config().imageSize(), 1, ImageTransform.HALF, ImageTransform.HALF)
+                        .with(checkpoint.transform());
+            } catch (IllegalArgumentException e) {
+                throw new ArtifactException(folder + ": the image transform of its manifest is damaged: " + e.getMessage(), e);
+            }
+        }
+
+        @Override
+        public Classifier on(Backend backend) {
+            return Classifier.of(backend, checkpoint.model());
+        }
+    }
+
+    /** Reads whichever it is. */
+    static ModelSource read(Path path, OptionalInt heads) {
+        Path folder = insideCheckpoint(path) ? path.toAbsolutePath().getParent() : path;
+        return Checkpoint.isCheckpoint(folder) ? new Quantized(name(folder), folder, Checkpoint.read(folder))
+                : plain(path, heads);
+    }
+
+    /** Reads float32 weights. */
+    static Plain plain(Path path, OptionalInt heads) {
+        if (Checkpoint.isCheckpoint(path) || insideCheckpoint(path)) {
+            throw new ModelException(path + ": is quantised already; give the model in float32");
+        }
+        Path file = path;
+        if (Files.isDirectory(path)) {
+            file = path.resolve(WEIGHTS);
+            if (!Files.exists(file)) {
+                throw new ModelException(path + ": has neither a " + WEIGHTS + " nor the manifest of a quantised model");
+            }
+        }
+        return new Plain(name(path), file, ModelReader.read(file, heads));
+    }
+
+    private static boolean insideCheckpoint(Path path) {
+        return Files.isRegularFile(path) && Checkpoint.isCheckpoint(path.toAbsolutePath().getParent());
+    }
+
+    /** A name for a model at this path: the file's, or its folder's where the file's says nothing. */
+    static String name(Path path) {
+        Path absolute = path.toAbsolutePath().normalize();
+        Path last = absolute.endsWith(WEIGHTS) ? absolute.getParent() : absolute;
+        String name = last.getFileName() == null ? "model" : last.getFileName().toString();
+        return name.endsWith(".safetensors") ? name.substring(0, name.lastIndexOf('.')) : name;
+    }
+}

@@ -1,0 +1,238 @@
+package io.github.ptq4vit.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.github.ptq4vit.TinyModel;
+import io.github.ptq4vit.artifact.Checkpoint;
+import io.github.ptq4vit.artifact.CheckpointWriter;
+import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.model.ModelReader;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class CommandsTest {
+    @TempDir
+    Path folder;
+    private Path model;
+    private Path images;
+    private Path labels;
+    private Path out;
+
+    @BeforeEach
+    void makeInput() throws IOException {
+        model = TinyModel.write(folder.resolve("tiny.safetensors"), TinyModel.tensors(1));
+        images = TinyModel.images(folder.resolve("images"), 6);
+        labels = TinyModel.labels(folder.resolve("labels.txt"), 6);
+        out = folder.resolve("out");
+    }
+
+    @Test
+    void whatIsCalibratedCanBeEvaluatedFromItsFolderAlone() throws IOException {
+        JsonNode made = json(calibrate(out, "--json"));
+        assertEquals(14, made.required("layers").intValue());
+        assertTrue(made.required("seconds").doubleValue() >= made.required("search_seconds").doubleValue());
+        assertTrue(made.required("peak_memory_bytes").longValue() > 1_000_000);
+        assertEquals("cpu", made.required("backend").textValue());
+        assertEquals(out.toString(), made.required("out").textValue());
+        Path moved = Files.move(out, folder.resolve("moved"));
+        JsonNode result = json(CommandLineRun.of("evaluate", "--model", moved, "--against", model, "--images", images,
+                "--labels", labels, "--json"));
+        assertEquals(6, result.required("images").intValue());
+        assertEquals(0, result.required("skipped").intValue());
+        for (String name : new String[] {"top1", "top5", "agreement", "float_top1", "only_float_right",
+            "only_quantized_right"}) {
+            double fraction = result.required(name).doubleValue();
+            assertTrue(fraction >= 0 && fraction <= 1, name + " " + fraction);
+        }
+        assertEquals(result.required("top1").doubleValue() - result.required("only_quantized_right").doubleValue(),
+                result.required("float_top1").doubleValue() - result.required("only_float_right").doubleValue(), 1e-12);
+        assertTrue(result.required("images_per_second").doubleValue() > 0);
+    }
+
+    @Test
+    void withoutAComparisonThereAreNoFieldsOfIt() throws IOException {
+        JsonNode result = json(CommandLineRun.of("evaluate", "--model", model, "--images", images, "--labels", labels, "--json"));
+        assertFalse(result.has("agreement") || result.has("float_top1"), result.toString());
+        assertTrue(CommandLineRun.of("evaluate", "--model", model, "--images", images, "--labels", labels).succeeded().out()
+                .contains("top-1"));
+    }
+
+    @Test
+    void equalRunsGiveEqualBytesWhereverTheyRun() throws IOException {
+        calibrate(out).succeeded();
+        Path other = folder.resolve("elsewhere/out");
+        calibrate(other, "--threads", 1).succeeded();
+        for (String file : new String[] {"manifest.json", "model.safetensors"}) {
+            assertTrue(Arrays.equals(Files.readAllBytes(out.resolve(file)), Files.readAllBytes(other.resolve(file))), file);
+        }
+        String manifest = Files.readString(out.resolve("manifest.json"));
+        assertFalse(manifest.contains(folder.toString()), "paths do not belong into a manifest");
+    }
+
+    @Test
+    void aCompleteFolderIsRefusedReplacedOrFoundComplete() throws IOException {
+        calibrate(out, "--w-bits", 4).succeeded();
+        byte[] before = Files.readAllBytes(out.resolve("model.safetensors"));
+        calibrate(out).failed(1, out, "--resume", "--force");
+        assertTrue(calibrate(out, "--resume").succeeded().err().contains("complete"));
+        assertEquals(14, json(calibrate(out, "--resume", "--json")).required("layers").intValue());
+        assertTrue(Arrays.equals(before, Files.readAllBytes(out.resolve("model.safetensors"))));
+        calibrate(out, "--force").succeeded();
+        assertFalse(Arrays.equals(before, Files.readAllBytes(out.resolve("model.safetensors"))));
+        assertEquals(8, Checkpoint.read(out).model().layers().get(1).right().get(0).bits());
+    }
+
+    @Test
+    void anInterruptedCalibrationIsContinuedToTheSameBytes() throws IOException {
+        calibrate(out).succeeded();
+        Checkpoint whole = Checkpoint.read(out);
+        Path cut = folder.resolve("cut");
+        CheckpointWriter writer = CheckpointWriter.open(cut, Existing.REFUSE,
+                ModelReader.read(model, OptionalInt.empty()), whole.transform(), whole.provenance());
+        TinyModel.units(whole.model().layers()).forEach((unit, layers) -> {
+            if (unit.equals("head") || unit.equals("blocks.0")) {
+                writer.unit(unit, layers);
+            }
+        });
+        CommandLineRun.of("evaluate", "--model", cut, "--images", images, "--labels", labels)
+                .failed(1, cut, "2 of 4 units", "--resume");
+        calibrate(cut).failed(1, cut, "--resume");
+        calibrate(cut, "--resume", "--seed", 1).failed(1, cut, "the seed");
+        calibrate(cut, "--resume", "--metric", "l2").failed(1, cut, "metric was hessian and is now l2");
+        calibrate(cut, "--resume", "--count", 4).failed(1, cut, "images");
+        calibrate(cut, "--resume").succeeded();
+        for (String file : new String[] {"manifest.json", "model.safetensors"}) {
+            assertTrue(Arrays.equals(Files.readAllBytes(out.resolve(file)), Files.readAllBytes(cut.resolve(file))), file);
+        }
+        assertFalse(Files.exists(cut.resolve("parts")));
+    }
+
+    @Test
+    void aQuantisedModelIsNotQuantisedAgain() {
+        calibrate(out).succeeded();
+        for (Path path : new Path[] {out, out.resolve("model.safetensors")}) {
+            CommandLineRun.of("calibrate", "--model", path, "--images", images, "--out", folder.resolve("twice"))
+                    .failed(1, path, "quantised already");
+        }
+        CommandLineRun.of("evaluate", "--model", out.resolve("model.safetensors"), "--images", images, "--labels", labels)
+                .succeeded();
+    }
+
+    @Test
+    void quickstartComparesBothPresetsAtThreeWidths() throws IOException {
+        Path example = Files.createDirectories(folder.resolve("home/examples/characters"));
+        Files.copy(model, example.resolve("model.safetensors"));
+        TinyModel.images(example.resolve("calibration"), 4);
+        TinyModel.labels(TinyModel.images(example.resolve("validation"), 6).resolve("labels.txt"), 6);
+        System.setProperty("ptq4vit.home", folder.resolve("home").toString());
+        try {
+            JsonNode result = json(CommandLineRun.of("quickstart", "--json", "--count", 4, "--out", out));
+            assertEquals(6, result.required("rows").size());
+            assertEquals(6, result.required("images").intValue());
+            JsonNode last = result.required("rows").get(5);
+            assertEquals("ptq4vit 4", last.required("preset").textValue() + " " + last.required("weight_bits"));
+            assertEquals(100 * (last.required("top1").doubleValue() - result.required("float_top1").doubleValue()),
+                    last.required("difference_points").doubleValue(), 1e-9);
+            assertEquals(4, Checkpoint.read(out.resolve("base-w4a4")).model().layers().get(1).right().get(0).bits());
+            CommandLineRun.of("quickstart", "--out", out).failed(1, out);
+            System.setProperty("ptq4vit.home", folder.toString());
+            CommandLineRun.of("quickstart").failed(1, folder.resolve("examples"));
+        } finally {
+            System.clearProperty("ptq4vit.home");
+        }
+    }
+
+    @Test
+    void aDamagedImageIsNamedLeftOutAndCounted() throws IOException {
+        Files.write(images.resolve("image1.png"), new byte[] {1, 2, 3});
+        CommandLineRun run = CommandLineRun.of("evaluate", "--model", model, "--images", images, "--labels", labels, "--json");
+        JsonNode result = json(run);
+        assertEquals(5, result.required("images").intValue());
+        assertEquals(1, result.required("skipped").intValue());
+        assertTrue(run.err().contains("image1.png"), run.err());
+        calibrate(out, "--count", 5).succeeded();
+        assertFalse(Checkpoint.read(out).provenance().imageIds().contains("image1.png"));
+    }
+
+    @Test
+    void theTransformComesFromTheModelThenFromBesideItThenFromItsName() throws IOException {
+        assertTrue(transform(model).contains("mean=0.5:0.5:0.5"));
+        Path deit = Files.createDirectories(folder.resolve("deit_tiny"));
+        Path inside = Files.copy(model, deit.resolve("model.safetensors"));
+        assertTrue(transform(deit).contains("mean=0.485:0.456:0.406"));
+        assertTrue(transform(inside).contains("mean=0.485:0.456:0.406"));
+        Files.writeString(deit.resolve("config.json"),
+                "{\"architecture\": \"x\", \"pretrained_cfg\": {\"mean\": [0.1, 0.2, 0.3], \"std\": [1, 1, 1], \"crop_pct\": 1.0}}");
+        assertTrue(transform(deit).contains("resize=32,crop=32,mean=0.1:0.2:0.3,std=1.0:1.0:1.0"), transform(deit));
+        assertTrue(transform(deit, "--resize", "none", "--transform", "mean=0.4").contains("resize=none,crop=32,mean=0.4:0.4:0.4"));
+    }
+
+    @Test
+    void theTransformOfTheCalibrationIsUsedForEvaluation() throws IOException {
+        calibrate(out, "--transform", "resize=33,mean=0.25").succeeded();
+        CommandLineRun run = CommandLineRun.of("evaluate", "--model", out, "--images", images, "--labels", labels);
+        assertTrue(run.succeeded().err().contains("resize=33,crop=32,mean=0.25:0.25:0.25"), run.err());
+    }
+
+    @Test
+    void classFoldersServeAsLabels() throws IOException {
+        Path sorted = folder.resolve("sorted");
+        for (int c = 0; c < TinyModel.CLASSES; c++) {
+            TinyModel.images(sorted.resolve("class" + c), 1);
+        }
+        JsonNode result = json(CommandLineRun.of("evaluate", "--model", model, "--images", sorted, "--json"));
+        assertEquals(TinyModel.CLASSES, result.required("images").intValue());
+        // all images are equal, so exactly one class is right
+        assertEquals(1.0 / TinyModel.CLASSES, result.required("top1").doubleValue(), 1e-12);
+    }
+
+    @Test
+    void devicesAreListedWithWhatTheyAre() throws IOException {
+        JsonNode cpu = json(CommandLineRun.of("devices", "--json")).required("backends").get(0);
+        assertEquals("cpu", cpu.required("name").textValue());
+        assertTrue(cpu.required("available").booleanValue() && cpu.required("reasons").isArray());
+        assertTrue(CommandLineRun.of("devices").succeeded().out().contains("cpu"));
+    }
+
+    @Test
+    void timingsAreATableOrPartOfTheObject() throws IOException {
+        assertTrue(json(calibrate(out, "--timings", "--json")).required("timings").size() > 2);
+        assertTrue(calibrate(folder.resolve("other"), "--timings").succeeded().out().contains(" %"));
+    }
+
+    @Test
+    void helpAndVersionEndWell() {
+        for (String command : new String[] {"calibrate", "evaluate", "devices", "quickstart"}) {
+            assertTrue(CommandLineRun.of(command, "--help").succeeded().out().contains("Usage: ptq4vit " + command));
+        }
+        assertTrue(CommandLineRun.of("--version").succeeded().out().startsWith("ptq4vit "));
+    }
+
+    private String transform(Path path, Object... more) {
+        return CommandLineRun.of(Stream.concat(Stream.of("evaluate", "--model", path, "--images", images, "--labels", labels),
+                Arrays.stream(more)).toArray()).succeeded().err();
+    }
+
+    private CommandLineRun calibrate(Path target, Object... more) {
+        Stream<Object> count = Arrays.asList(more).contains("--count") ? Stream.of() : Stream.of("--count", 3);
+        return CommandLineRun.of(Stream.concat(Stream.concat(Stream.of("calibrate", "--model", model, "--images", images,
+                "--out", target), count), Arrays.stream(more)).toArray());
+    }
+
+    private static JsonNode json(CommandLineRun run) throws IOException {
+        run.succeeded();
+        assertEquals(1, run.out().lines().count(), run.out());
+        return new JsonMapper().readTree(run.out());
+    }
+}
