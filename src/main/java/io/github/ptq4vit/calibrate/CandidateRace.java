@@ -9,14 +9,17 @@ import java.util.stream.IntStream;
 /**
  * One search: which candidates are scored on which part of the data.
  *
- * <p>The exhaustive race scores all candidates on everything. The progressive race finds the same winner with less work.
- * Losses are sums of parts that are not negative, so a candidate whose loss on some of the data already exceeds another's
- * loss on all of it cannot win. All candidates run on the first, small part; the leaders of each group then run to the
- * end, and after each further part those that have fallen behind a finished one are dropped. Both races add the parts in
- * the same order, so a candidate that finishes has the same loss to the last bit, and the choice is the same by
- * construction, not by luck.
+ * <p>The exhaustive race scores all candidates on everything. The progressive race scores all of them on the first, small
+ * part, which holds the heaviest rows; the leader of each group then runs to the end, and before each further part those
+ * that have no prospect against it are dropped. Losses are sums of terms that are not negative, so a candidate whose loss on
+ * some of the data exceeds the leader's on all of it has lost for certain; it is dropped already when it would have to be
+ * better than the leader on the rest of the data by more than a fifth. Both races add the parts in the same order, so a
+ * candidate that finishes has the same loss in both, to the last bit.
  */
 final class CandidateRace {
+    /** Of the leader's loss on data not yet seen, what a candidate is expected to lose there at least. */
+    private static final double EXPECTED_SHARE = 0.8;
+
     private final int[] ends;
     private final boolean progressive;
 
@@ -62,6 +65,7 @@ final class CandidateRace {
         for (int part = 1; part < ends.length; part++) {
             board.advance(leaders, part);
         }
+        board.leadersFinished(leaders);
         for (int part = 1; part < ends.length; part++) {
             board.advance(board.runners(part), part);
         }
@@ -75,6 +79,9 @@ final class CandidateRace {
         private final double[][] losses;
         /** Parts each candidate has run. */
         private final int[][] partsDone;
+        /** Losses after each part, {@code [parts][candidates][groups]}. */
+        private final double[][][] history = new double[ends.length][][];
+        private int[][] leaders = new int[0][];
 
         Board(Candidates candidates, Scorer scorer) {
             this.candidates = candidates;
@@ -93,7 +100,9 @@ final class CandidateRace {
             for (int slot = 0; slot < slots; slot++) {
                 List<Quantizer> row = new ArrayList<>();
                 for (int group = 0; group < chosen.length; group++) {
-                    int candidate = slot < chosen[group].length ? chosen[group][slot] : 0;
+                    int[] own = chosen[group];
+                    // a group with fewer candidates repeats its last one, which costs nothing
+                    int candidate = own.length == 0 ? 0 : own[Math.min(slot, own.length - 1)];
                     row.add(candidates.quantizers().get(candidate).get(group));
                 }
                 quantizers.add(row);
@@ -105,6 +114,9 @@ final class CandidateRace {
                     partsDone[chosen[group][slot]][group] = part + 1;
                 }
             }
+            if (progressive && history[part] == null) {
+                history[part] = Arrays.stream(losses).map(double[]::clone).toArray(double[][]::new);
+            }
         }
 
         /** For each group the candidate with the smallest loss so far. */
@@ -113,15 +125,21 @@ final class CandidateRace {
             return Arrays.stream(best).mapToObj(b -> new int[] {b}).toArray(int[][]::new);
         }
 
+        /** Remembers who leads: they have run to the end. */
+        void leadersFinished(int[][] finished) {
+            leaders = finished;
+        }
+
         /** For each group those that have run all parts before this one, not this one, and can still win. */
         int[][] runners(int part) {
             int[][] runners = new int[candidates.groups()][];
             for (int g = 0; g < runners.length; g++) {
                 int group = g;
-                double bound = IntStream.range(0, candidates.count()).filter(c -> partsDone[c][group] == ends.length)
-                        .mapToDouble(c -> losses[c][group]).min().orElse(Double.POSITIVE_INFINITY);
+                int leader = leaders[g][0];
+                double bound = losses[leader][g];
+                double expected = EXPECTED_SHARE * (bound - history[part - 1][leader][g]);
                 runners[g] = IntStream.range(0, candidates.count())
-                        .filter(c -> partsDone[c][group] == part && losses[c][group] <= bound).toArray();
+                        .filter(c -> partsDone[c][group] == part && losses[c][group] + expected <= bound).toArray();
             }
             return runners;
         }

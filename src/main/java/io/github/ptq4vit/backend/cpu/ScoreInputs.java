@@ -82,6 +82,18 @@ final class ScoreInputs {
         return grids.get(grids.size() == 1 ? 0 : group);
     }
 
+    /**
+     * Whether a candidate is for one group the same as the one before it, so that their losses are equal. With several
+     * groups that share a tile only if it is so for all.
+     */
+    boolean sameAsBefore(int candidate, int group) {
+        if (groups > 1 && problem.heads() == 1 && !transposed) {
+            return candidates.get(candidate).equals(candidates.get(candidate - 1));
+        }
+        int at = groups == 1 ? 0 : group;
+        return candidates.get(candidate).get(at).equals(candidates.get(candidate - 1).get(at));
+    }
+
     /** Address of the packed right operand of a single product. */
     long right(int candidate) {
         return rights[rights.length == 1 ? 0 : candidate];

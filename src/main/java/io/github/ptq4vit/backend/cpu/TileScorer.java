@@ -60,6 +60,10 @@ final class TileScorer {
         Optional<CodeRange> multiplied = Optional.empty();
         long target = output;
         for (int candidate = first; candidate < last; candidate++) {
+            if (candidate > first && inputs.sameAsBefore(candidate, head)) {
+                losses[candidate] = losses[candidate - 1];
+                continue;
+            }
             long time = System.nanoTime();
             if (inputs.searched == Operand.LEFT) {
                 encodeLeft(candidate, firstRange);

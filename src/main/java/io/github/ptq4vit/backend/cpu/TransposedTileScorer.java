@@ -55,6 +55,11 @@ final class TransposedTileScorer {
             int group = problem.heads() > 1 ? head : part;
             long partOffset = (long) part * height * tile.rows() * Float.BYTES;
             for (int candidate = first; candidate < last; candidate++) {
+                int at = inputs.groups == 1 ? 0 : group;
+                if (candidate > first && inputs.sameAsBefore(candidate, group)) {
+                    losses[candidate][at] = losses[candidate - 1][at];
+                    continue;
+                }
                 long time = System.nanoTime();
                 long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
                         : inputs.right(candidate) + (long) part * height * problem.k() * inputs.coder.bytesPerCode();
@@ -72,7 +77,7 @@ final class TransposedTileScorer {
                 }
                 time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
                 inputs.clock.count(height, problem.k(), tile.rows(), inputs.ranges);
-                losses[candidate][inputs.groups == 1 ? 0 : group] += distance.total();
+                losses[candidate][at] = distance.total();
                 inputs.clock.add(WorkClock.Kind.SUM, time);
             }
         }
