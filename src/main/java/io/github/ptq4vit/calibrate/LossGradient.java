@@ -2,8 +2,8 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.charset.StandardCharsets;
+import org.apache.commons.math3.random.MersenneTwister;
 import org.apache.commons.math3.random.RandomGenerator;
-import org.apache.commons.math3.random.Well19937c;
 
 /**
  * The gradient of the loss at the logits: cross-entropy, {@code softmax(logits) - onehot(label)}, with labels that come
@@ -54,7 +54,8 @@ final class LossGradient {
 
     private int sampled(double[] probabilities, String imageId, int draw) {
         long id = hash(imageId);
-        RandomGenerator random = new Well19937c(new int[] {(int) (seed >>> 32), (int) seed, (int) (id >>> 32), (int) id, draw});
+        // its seeding mixes all words of the seed; the first numbers of the Well generators hardly depend on most of them
+        RandomGenerator random = new MersenneTwister(new int[] {(int) (seed >>> 32), (int) seed, (int) (id >>> 32), (int) id, draw});
         double left = random.nextDouble();
         int label = 0;
         while (label < probabilities.length - 1 && left >= probabilities[label]) {

@@ -134,6 +134,38 @@ class ProductsContractTest {
         });
     }
 
+    @ParameterizedTest(name = "{0} images, {1} heads")
+    @CsvSource({"1, 1", "1, 2", "1, 3", "2, 1", "2, 3"})
+    void operandsOfAnyLayoutAlsoOfOneImageOrOneHead(int images, int heads) {
+        int[][] products = {{17, 17, 32}, {17, 32, 17}, {1, 9, 7}, {7, 9, 1}, {1, 1, 8}};
+        for (int[] nkm : products) {
+            for (int form = 0; form < 5 * 5 * 5; form++) {
+                int a = form % 5;
+                int b = form / 5 % 5;
+                int c = form / 25;
+                agrees(nkm[1], side -> {
+                    View result = window(side, 0, c, images, heads, nkm[0], nkm[2]);
+                    side.backend.matmul(window(side, 1, a, images, heads, nkm[0], nkm[1]),
+                            window(side, 2, b, images, heads, nkm[1], nkm[2]), result);
+                    View dense = side.scope.floats(result.sizes());
+                    side.backend.copy(result, dense);
+                    return dense;
+                });
+            }
+        }
+    }
+
+    /** Numbers as {@code [images, heads, rows, columns]}: dense, transposed, of rows of heads, of qkv rows, of transposed rows. */
+    private static View window(Side side, long seed, int form, int images, int heads, int rows, int columns) {
+        return switch (form) {
+            case 0 -> side.normal(seed, images, heads, rows, columns);
+            case 1 -> side.normal(seed, images, heads, columns, rows).transpose();
+            case 2 -> side.normal(seed, images, rows, heads * columns).split(2, heads).permute(0, 2, 1, 3);
+            case 3 -> heads(side.normal(seed, images, rows, 3 * heads * columns), heads).at(1);
+            default -> side.normal(seed, images, columns, heads * rows).split(2, heads).permute(0, 2, 3, 1);
+        };
+    }
+
     @Test
     void operandsMayHaveGapsInBothAxes() {
         agrees(5, side -> {

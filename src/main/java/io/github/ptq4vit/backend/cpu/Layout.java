@@ -16,7 +16,10 @@ import org.bytedeco.dnnl.global.dnnl;
  */
 record Layout(int type, List<Long> sizes, List<Long> strides) {
 
-    /** Of a view. Strides of axes of size 1, which mean nothing, are made those of a dense array: oneDNN trips over others. */
+    /**
+     * Of a view. Strides of axes of size 1, which mean nothing, are made to span all that lies inside: with others oneDNN
+     * takes one layout for another and computes nonsense, or writes where it must not.
+     */
     static Layout of(View view) {
         int type = switch (view.buffer().type()) {
             case FLOAT32 -> dnnl.dnnl_f32;
@@ -25,7 +28,10 @@ record Layout(int type, List<Long> sizes, List<Long> strides) {
         long[] strides = view.strides();
         for (int axis = strides.length - 1; axis >= 0; axis--) {
             if (view.size(axis) == 1) {
-                strides[axis] = axis == strides.length - 1 ? 1 : strides[axis + 1] * view.size(axis + 1);
+                strides[axis] = 1;
+                for (int inner = axis + 1; inner < strides.length; inner++) {
+                    strides[axis] = Math.max(strides[axis], strides[inner] * view.size(inner));
+                }
             }
         }
         return new Layout(type, IntStream.of(view.sizes()).asLongStream().boxed().toList(),

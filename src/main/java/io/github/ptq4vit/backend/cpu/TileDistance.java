@@ -102,7 +102,8 @@ final class TileDistance {
                     results = Optional.of(result);
                     double norms = Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, result.square(at))))
                             * Math.max(SMALLEST_NORM, Math.sqrt(Math.max(0, truth)));
-                    losses[group] += 1 - result.product(at, truths) / norms;
+                    // never below 0, by rounding: who stops early at a sum of losses relies on it
+                    losses[group] += Math.max(0, 1 - result.product(at, truths) / norms);
                 }
             }
         }

@@ -1,0 +1,385 @@
+package io.github.ptq4vit.calibrate;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.cpu.CpuBackend;
+import io.github.ptq4vit.model.RandomVit;
+import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.quant.Quantizer;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class CalibrationTest {
+    private static final BitWidths BITS = new BitWidths(6, 6);
+
+    private final VitConfig shape = new VitConfig("small", 24, 8, 3, 48, 2, 3, 96, 7, false, 1e-6f);
+    private final VisionTransformer model = RandomVit.of(shape, 1);
+    private final CalibrationImages images = images(8);
+    private final Backend backend = new CpuBackend(2);
+
+    @AfterAll
+    void close() {
+        backend.close();
+    }
+
+    private CalibrationImages images(int count) {
+        return new CalibrationImages(IntStream.range(0, count).mapToObj(i -> "image " + i).toList(),
+                RandomVit.images(shape, count, 2));
+    }
+
+    private CalibrationResult run(CalibrationConfig config) {
+        return Calibrator.of(model).on(backend).config(config).run(images);
+    }
+
+    private static CalibrationConfig pseudo(CalibrationConfig config) {
+        return config.withGradients(GradientSource.PSEUDO_LABEL, 1);
+    }
+
+    /**
+     * A progressive search drops candidates whose prospects are bad, so it may miss the best one; as prospects count 0.8 of
+     * the leader's loss on data not yet seen, the best has at least 0.2 of the leader's loss. What a search does finish has
+     * the exhaustive loss to the last bit. Compared layer by layer, as long as all searches before ended alike.
+     */
+    @ParameterizedTest
+    @EnumSource
+    void whatAProgressiveSearchFinishesHasTheExhaustiveLossToTheLastBit(Metric metric) {
+        for (String preset : List.of("base", "ptq4vit")) {
+            CalibrationConfig config = pseudo(CalibrationConfig.preset(preset, BITS)).withMetric(metric);
+            CalibrationResult all = run(config.withSearch(SearchMode.EXHAUSTIVE));
+            CalibrationResult some = run(config.withSearch(SearchMode.PROGRESSIVE));
+            assertEquals(all.traces().size(), some.traces().size());
+            Map<String, Boolean> differs = new LinkedHashMap<>();
+            int searches = 0;
+            int missed = 0;
+            int dropped = 0;
+            Map<String, Double> lost = new LinkedHashMap<>();
+            for (int i = 0; i < all.traces().size(); i++) {
+                SearchTrace expected = all.traces().get(i);
+                SearchTrace found = some.traces().get(i);
+                assertEquals(expected.layer(), found.layer());
+                if (differs.containsKey(expected.layer())) {
+                    continue;
+                }
+                for (int g = 0; g < expected.chosen().length; g++) {
+                    searches++;
+                    for (int c = 0; c < expected.losses().length; c++) {
+                        if (Double.isNaN(found.losses()[c][g])) {
+                            dropped++;
+                        } else {
+                            assertEquals(expected.losses()[c][g], found.losses()[c][g], 0, expected.layer() + ", candidate " + c);
+                        }
+                    }
+                    if (expected.chosen()[g] != found.chosen()[g]) {
+                        missed++;
+                        assertTrue(expected.loss(g) <= found.loss(g) && found.loss(g) * 0.2 <= expected.loss(g), expected.layer());
+                        differs.put(expected.layer(), true);
+                        lost.merge(expected.layer(), found.loss(g) / expected.loss(g) - 1, Math::max);
+                    }
+                }
+            }
+            System.out.printf(Locale.ROOT, "%s, %s: %d progressive searches dropped %d candidates; %d missed the best, by at most %s%n",
+                    preset, metric, searches, dropped, missed, lost);
+            assertTrue(dropped > 0, "a progressive search drops candidates");
+            if (missed == 0) {
+                assertEquals(all.layers(), some.layers());
+            }
+        }
+    }
+
+    @Test
+    void theChoiceIsTheFirstOfTheSmallestLosses() {
+        for (SearchTrace trace : run(pseudo(CalibrationConfig.ptq4vit(BITS))).traces()) {
+            assertArrayEquals(ScaleSearch.firstBest(trace.losses(), trace.chosen().length), trace.chosen());
+        }
+        double[][] losses = {{3, Double.NaN, 0}, {1, 2, 0}, {1, 2, 0}, {2, 1, 0}, {1, 1, Double.NaN}};
+        assertArrayEquals(new int[] {1, 3, 0}, ScaleSearch.firstBest(losses, 3));
+        assertThrows(CalibrationException.class, () -> ScaleSearch.firstBest(new double[][] {{Double.NaN}}, 1));
+    }
+
+    @Test
+    void theNumberOfThreadsChangesNothing() {
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withSearch(SearchMode.PROGRESSIVE);
+        CalibrationResult two = run(config);
+        for (int threads : new int[] {1, 3}) {
+            try (Backend other = new CpuBackend(threads)) {
+                CalibrationResult result = Calibrator.of(model).on(other).config(config).run(images);
+                assertEquals(two.layers(), result.layers(), threads + " threads");
+                for (int i = 0; i < two.traces().size(); i++) {
+                    assertTrue(Arrays.deepEquals(two.traces().get(i).losses(), result.traces().get(i).losses()),
+                            threads + " threads, " + two.traces().get(i).layer());
+                }
+            }
+        }
+    }
+
+    @Test
+    void theSeedDecidesTheFisherDrawsAndNothingElse() {
+        CalibrationConfig fisher = CalibrationConfig.ptq4vit(BITS).withRounds(1);
+        CalibrationResult first = run(fisher);
+        assertTrue(sameLosses(first, run(fisher)));
+        assertFalse(sameLosses(first, run(fisher.withSeed(1))));
+        assertFalse(sameLosses(first, run(fisher.withGradients(GradientSource.FISHER, 3))));
+        CalibrationResult label = run(pseudo(fisher));
+        assertTrue(sameLosses(label, run(pseudo(fisher).withSeed(1))));
+    }
+
+    private static boolean sameLosses(CalibrationResult a, CalibrationResult b) {
+        return IntStream.range(0, a.traces().size())
+                .allMatch(i -> Arrays.deepEquals(a.traces().get(i).losses(), b.traces().get(i).losses()));
+    }
+
+    @Test
+    void theDrawsOfAnImageDependOnItsNameAndNotOnItsPlaceOrCompany() {
+        LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8));
+        float[] logits = {0.3f, 0.1f, 0.2f, -0.1f, 0f, 0.4f};
+        assertTrue(Arrays.deepEquals(loss.at("a", logits), loss.at("a", logits)));
+        assertFalse(Arrays.deepEquals(loss.at("a", logits), loss.at("b", logits)));
+
+        // the images in reverse: losses are the same sums in another order
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withRounds(1);
+        CalibrationResult forward = run(config);
+        int count = images.ids().size();
+        int size = images.pixels().data().limit() / count;
+        float[] reversed = new float[count * size];
+        List<String> ids = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            ids.add(images.ids().get(count - 1 - i));
+            images.pixels().data().get((count - 1 - i) * size, reversed, i * size, size);
+        }
+        CalibrationResult backward = Calibrator.of(model).on(backend).config(config)
+                .run(new CalibrationImages(ids, Tensor.of(images.pixels().shape(), reversed)));
+        assertEquals(ids, backward.imageIds());
+        SearchTrace a = forward.traces().get(0);
+        SearchTrace b = backward.traces().get(0);
+        for (int c = 0; c < a.losses().length; c++) {
+            for (int g = 0; g < a.chosen().length; g++) {
+                assertEquals(a.losses()[c][g], b.losses()[c][g], 1e-5 * a.losses()[c][g], a.layer());
+            }
+        }
+    }
+
+    @Test
+    void drawsSeedsAndImagesAreIndependentOfEachOther() {
+        int images = 4000;
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8);
+        LossGradient[] seeds = {new LossGradient(config), new LossGradient(config.withSeed(1)), new LossGradient(config.withSeed(1L << 32))};
+        int[] equal = new int[5];
+        for (int image = 0; image < images; image++) {
+            float[][] draws = seeds[0].at("image " + image, new float[2]);
+            boolean label = draws[0][0] > 0;
+            equal[0] += label == draws[1][0] > 0 ? 1 : 0;
+            equal[1] += label == draws[7][0] > 0 ? 1 : 0;
+            equal[2] += label == seeds[1].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
+            equal[3] += label == seeds[2].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
+            equal[4] += label == seeds[0].at("image " + (image + images), new float[2])[0][0] > 0 ? 1 : 0;
+        }
+        for (int count : equal) {
+            // of two fair coins half are equal, within 4 standard deviations
+            assertEquals(0.5, count / (double) images, 4 * 0.5 / Math.sqrt(images), Arrays.toString(equal));
+        }
+    }
+
+    @Test
+    void theMeanOfManyDrawsIsTheFisherDiagonal() {
+        float[] logits = {1.2f, 0.1f, -0.4f};
+        double[] p = new double[3];
+        double sum = 0;
+        for (float z : logits) {
+            sum += Math.exp(z);
+        }
+        LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8));
+        double[] squares = new double[3];
+        int draws = 0;
+        for (int image = 0; image < 1000; image++) {
+            for (float[] gradient : loss.at("image " + image, logits)) {
+                draws++;
+                for (int c = 0; c < 3; c++) {
+                    squares[c] += gradient[c] * gradient[c];
+                }
+            }
+        }
+        for (int c = 0; c < 3; c++) {
+            p[c] = Math.exp(logits[c]) / sum;
+            // g^2 is (1-p)^2 with probability p, else p^2: mean p(1-p), standard deviation |1-2p| sqrt(p(1-p))
+            double deviation = Math.abs(1 - 2 * p[c]) * Math.sqrt(p[c] * (1 - p[c]) / draws);
+            assertEquals(p[c] * (1 - p[c]), squares[c] / draws, 4 * deviation + 1e-6);
+        }
+    }
+
+    @Test
+    void anInterruptedCalibrationEndsWithTheSameLayers() {
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withSearch(SearchMode.PROGRESSIVE);
+        Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
+        CalibrationResult whole = Calibrator.of(model).on(backend).config(config).onUnit(units::put).run(images);
+        assertEquals(4, units.size(), "two blocks, head and embedding: " + units.keySet());
+        for (List<String> finished : List.of(List.of("head"), List.of("head", "blocks.1"), List.of("embedding", "blocks.0"),
+                List.copyOf(units.keySet()))) {
+            Map<String, List<QuantizedLayer>> known = new LinkedHashMap<>(units);
+            known.keySet().retainAll(finished);
+            List<String> searched = new ArrayList<>();
+            CalibrationResult rest = Calibrator.of(model).on(backend).config(config).resume(known)
+                    .onUnit((unit, layers) -> searched.add(unit)).run(images);
+            assertEquals(whole.layers(), rest.layers());
+            assertEquals(units.keySet().stream().filter(unit -> !finished.contains(unit)).toList(), searched);
+        }
+    }
+
+    @Test
+    void everyLayerIsThereInOrderWithAQuantiserAGroupAndCodesInRange() {
+        for (CalibrationConfig config : List.of(CalibrationConfig.base(BITS), CalibrationConfig.ptq4vit(BITS))) {
+            CalibrationResult result = run(config.withSearch(SearchMode.PROGRESSIVE));
+            assertEquals(shape.layers().stream().map(layer -> layer.name()).toList(),
+                    result.layers().stream().map(QuantizedLayer::name).toList());
+            for (QuantizedLayer layer : result.layers()) {
+                boolean matmul = layer.name().contains("matmul");
+                boolean patches = layer.name().startsWith("patch");
+                boolean softmax = config.twin() && layer.name().endsWith("matmul2");
+                assertEquals(patches ? 0 : matmul && !softmax ? 3 : 1, layer.left().size(), layer.name());
+                assertEquals(matmul || layer.name().endsWith("qkv") ? 3 : patches && config.twin() ? 48 : 1,
+                        layer.right().size(), layer.name());
+                assertEquals(matmul, layer.weightCodes().length == 0);
+                for (byte code : layer.weightCodes()) {
+                    assertTrue(code >= -32 && code <= 31);
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void groupsOfZerosHaveAPositiveScale(Metric metric) {
+        int dim = shape.dim();
+        VisionTransformer silent = model;
+        // no keys in block 0; no values of head 1 in block 1; no fc1, so that GELU's output is 0; no row 5 of the embedding
+        silent = zeroed(silent, "blocks.0.attn.qkv.weight", dim * dim, 2 * dim * dim);
+        silent = zeroed(silent, "blocks.0.attn.qkv.bias", dim, 2 * dim);
+        silent = zeroed(silent, "blocks.1.attn.qkv.weight", (2 * dim + 16) * dim, (2 * dim + 32) * dim);
+        silent = zeroed(silent, "blocks.1.attn.qkv.bias", 2 * dim + 16, 2 * dim + 32);
+        silent = zeroed(silent, "blocks.1.mlp.fc1.weight", 0, 96 * dim);
+        silent = zeroed(silent, "blocks.1.mlp.fc1.bias", 0, 96);
+        silent = zeroed(silent, "patch_embed.proj.weight", 5 * 192, 6 * 192);
+        for (String preset : List.of("base", "ptq4vit")) {
+            for (SearchMode mode : SearchMode.values()) {
+                CalibrationConfig config = pseudo(CalibrationConfig.preset(preset, BITS)).withMetric(metric).withSearch(mode);
+                CalibrationResult result = Calibrator.of(silent).on(backend).config(config).run(images(2));
+                for (QuantizedLayer layer : result.layers()) {
+                    for (List<Quantizer> side : List.of(layer.left(), layer.right())) {
+                        side.forEach(quantizer -> quantizer.grid().ranges().forEach(range ->
+                                assertTrue(range.step() > 0 && Float.isFinite(range.step()), layer.name() + " " + quantizer)));
+                    }
+                }
+            }
+        }
+    }
+
+    private static VisionTransformer zeroed(VisionTransformer model, String name, int from, int to) {
+        float[] numbers = model.tensor(name).toArray();
+        Arrays.fill(numbers, from, to, 0);
+        return RandomVit.with(model, name, Tensor.of(model.tensor(name).shape(), numbers));
+    }
+
+    @Test
+    void imagesWithoutAnyGradientAreCalibratedAllTheSame() {
+        // a classifier that is certain of class 0 whatever it sees
+        float[] bias = new float[shape.classes()];
+        bias[0] = 1e4f;
+        VisionTransformer certain = RandomVit.with(model, "head.bias", Tensor.of(Shape.of(bias.length), bias));
+        CalibrationResult result = Calibrator.of(certain).on(backend).config(CalibrationConfig.ptq4vit(BITS)).run(images);
+        assertEquals(shape.layers().size(), result.layers().size());
+    }
+
+    @Test
+    void imagesOfTheWrongShapeAreRefused() {
+        Calibrator calibrator = Calibrator.of(model).on(backend).config(CalibrationConfig.base(BITS));
+        for (int[] sizes : new int[][] {{2, 3, 24, 32}, {2, 1, 24, 24}, {2, 3, 16, 16}}) {
+            CalibrationImages wrong = new CalibrationImages(List.of("a", "b"), Tensor.zeros(sizes));
+            String message = assertThrows(CalibrationException.class, () -> calibrator.run(wrong)).getMessage();
+            assertTrue(message.contains(wrong.pixels().shape().toString()) && message.contains("[2, 3, 24, 24]"), message);
+        }
+        assertThrows(IllegalArgumentException.class, () -> new CalibrationImages(List.of("a"), Tensor.zeros(2, 3, 24, 24)));
+        assertThrows(IllegalArgumentException.class, () -> new CalibrationImages(List.of(), Tensor.zeros(0, 3, 24, 24)));
+        assertThrows(IllegalArgumentException.class, () -> new CalibrationImages(List.of("a"), Tensor.zeros(1, 3, 576)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "blocks.1.attn.qkv.weight", "blocks.1.mlp.fc2.weight",
+        "head.weight"})
+    void aModelThatOverflowsOnTheImagesIsRefused(String name) {
+        float[] huge = model.tensor(name).toArray();
+        for (int i = 0; i < huge.length; i++) {
+            huge[i] = Math.copySign(3e38f, huge[i]);
+        }
+        VisionTransformer wild = RandomVit.with(model, name, Tensor.of(model.tensor(name).shape(), huge));
+        for (Metric metric : List.of(Metric.HESSIAN, Metric.COSINE, Metric.L2)) {
+            for (SearchMode mode : SearchMode.values()) {
+                CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withMetric(metric).withSearch(mode);
+                String message = assertThrows(CalibrationException.class,
+                        () -> Calibrator.of(wild).on(backend).config(config).run(images(2)), metric + " " + mode).getMessage();
+                assertFalse(message.isBlank());
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, 0, 9})
+    void drawsOutOfRangeAreRefusedWithTheRange(int draws) {
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS);
+        refused(() -> config.withGradients(GradientSource.FISHER, draws), "from 1 to 8", "not " + draws);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0, 1.2", "-0.1, 1.2", "1.2, 1.2", "1.3, 1.2", "NaN, 1.2", "0.1, NaN"})
+    void candidatesOutOfRangeAreRefusedWithTheRange(double alpha, double beta) {
+        refused(() -> with(alpha, beta, 100, 1), "0 < alpha < beta", String.valueOf(alpha));
+    }
+
+    @Test
+    void thereIsAtLeastOneCandidateAndOneRound() {
+        refused(() -> with(0.5, 1.2, 0, 1), "At least one candidate", "not 0");
+        refused(() -> with(0.5, 1.2, 1, 0), "one round", "0");
+        refused(() -> CalibrationConfig.preset("best", BITS), "'best'", "base, ptq4vit");
+        assertNotEquals(CalibrationConfig.base(BITS), CalibrationConfig.ptq4vit(BITS));
+    }
+
+    @Test
+    void aCalibrationNeedsABackend() {
+        assertThrows(IllegalStateException.class, () -> Calibrator.of(model).run(images));
+    }
+
+    private static CalibrationConfig with(double alpha, double beta, int candidates, int rounds) {
+        CalibrationConfig c = CalibrationConfig.base(BITS);
+        return new CalibrationConfig(c.preset(), c.bits(), c.metric(), c.gradients(), c.draws(), c.twin(), c.twinRule(),
+                c.channelwisePatches(), alpha, beta, candidates, rounds, c.search(), c.seed());
+    }
+
+    private static void refused(org.junit.jupiter.api.function.Executable what, String... words) {
+        String message = assertThrows(IllegalArgumentException.class, what).getMessage();
+        for (String word : words) {
+            assertTrue(message.contains(word), message + " lacks " + word);
+        }
+    }
+}

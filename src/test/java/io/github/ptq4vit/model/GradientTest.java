@@ -1,0 +1,201 @@
+package io.github.ptq4vit.model;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.github.ptq4vit.backend.PlainBackend;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+
+/**
+ * The network's gradients against central finite differences in float64, element by element: the output of a layer is moved
+ * by a little and the loss, the cross-entropy of every image against a label, is computed anew.
+ *
+ * <p>With a step h the difference quotient is off by h^2 f''' / 6, and by the loss's last bit over h: for h = 1e-4 about 1e-8
+ * and 1e-11, so 1e-6 of a tensor's largest gradient is ample where third derivatives are of the gradients' size.
+ */
+class GradientTest {
+    private static final double STEP = 1e-4;
+    private static final double RELATIVE = 1e-6;
+    private static final int IMAGES = 2;
+
+    @TestFactory
+    List<DynamicTest> everyLayersGradientIsTheDifferenceQuotient() {
+        return List.of(DynamicTest.dynamicTest("one classifier", () -> check(false)),
+                DynamicTest.dynamicTest("two classifiers", () -> check(true)));
+    }
+
+    private static void check(boolean distilled) {
+        VitConfig config = new VitConfig("small", 8, 4, 2, 8, 2, 2, 12, 5, distilled, 1e-6f);
+        try (PlainBackend backend = new PlainBackend(); Scope scope = backend.scope()) {
+            Loss loss = new Loss(backend, scope, RandomVit.of(config, 1), RandomVit.images(config, IMAGES, 2));
+            Map<String, double[]> gradients = loss.gradients();
+            assertEquals(config.layers().stream().map(Layer::name).sorted().toList(), gradients.keySet().stream().sorted().toList());
+            gradients.forEach((layer, gradient) -> {
+                double largest = 0;
+                for (double number : gradient) {
+                    largest = Math.max(largest, Math.abs(number));
+                }
+                assertTrue(largest > 1e-3, layer);
+                for (int i = 0; i < gradient.length; i++) {
+                    double quotient = (loss.at(layer, i, STEP) - loss.at(layer, i, -STEP)) / (2 * STEP);
+                    assertEquals(quotient, gradient[i], RELATIVE * largest, layer + ", element " + i);
+                }
+            });
+        }
+    }
+
+    /** The loss as a function of one element of one layer's output. */
+    private static final class Loss {
+        private final PlainBackend backend;
+        private final Scope memory;
+        private final VitConfig config;
+        private final Network network;
+        private final FloatArithmetic arithmetic;
+        private final View patches;
+        private final List<Activations> blocks = new ArrayList<>();
+
+        Loss(PlainBackend backend, Scope memory, VisionTransformer model, Tensor images) {
+            this.backend = backend;
+            this.memory = memory;
+            this.config = model.config();
+            this.network = new Network(backend, memory, model);
+            this.arithmetic = new FloatArithmetic(backend, memory, model);
+            View pixels = memory.floats(images.shape().toArray());
+            backend.upload(images, pixels);
+            this.patches = memory.floats(IMAGES * config.grid() * config.grid(), config.patchElements());
+            network.unfold(pixels, patches);
+        }
+
+        double at(String layer, int element, double step) {
+            try (Scope scope = backend.scope()) {
+                double[] z = backend.read(forward(new Moved(layer, element, step), scope));
+                double loss = 0;
+                for (int image = 0; image < IMAGES; image++) {
+                    loss -= Math.log(probabilities(z, image)[label(image)]);
+                }
+                return loss;
+            }
+        }
+
+        /** Outputs of the classifiers, {@code [classifiers, images, classes]}. */
+        private View forward(Arithmetic products, Scope scope) {
+            blocks.clear();
+            View tokens = scope.floats(IMAGES, config.tokens(), config.dim());
+            network.embed(products, patches, tokens, scope);
+            for (Block block : network.blocks()) {
+                Activations a = Activations.allocate(scope, config, tokens);
+                block.forward(products, a);
+                blocks.add(a);
+                tokens = a.output();
+            }
+            int heads = config.headLayers().size();
+            View pooled = scope.floats(heads, IMAGES, config.dim());
+            network.pool(tokens, pooled, scope);
+            View outputs = scope.floats(heads, IMAGES, config.classes());
+            network.classify(products, pooled, outputs);
+            return outputs;
+        }
+
+        /** Softmax of the classifiers' mean. */
+        private double[] probabilities(double[] outputs, int image) {
+            int heads = config.headLayers().size();
+            double[] p = new double[config.classes()];
+            double sum = 0;
+            for (int c = 0; c < p.length; c++) {
+                for (int head = 0; head < heads; head++) {
+                    p[c] += outputs[(head * IMAGES + image) * p.length + c] / heads;
+                }
+                p[c] = Math.exp(p[c]);
+                sum += p[c];
+            }
+            for (int c = 0; c < p.length; c++) {
+                p[c] /= sum;
+            }
+            return p;
+        }
+
+        private int label(int image) {
+            return image * 3 % config.classes();
+        }
+
+        /** Gradients at the outputs of all layers, row-major as the layers write them. */
+        Map<String, double[]> gradients() {
+            int heads = config.headLayers().size();
+            int classes = config.classes();
+            View outputs = forward(arithmetic, memory);
+            double[] z = backend.read(outputs);
+            double[] d = new double[z.length];
+            for (int i = 0; i < d.length; i++) {
+                int image = i / classes % IMAGES;
+                d[i] = (probabilities(z, image)[i % classes] - (i % classes == label(image) ? 1 : 0)) / heads;
+            }
+            View dOutputs = memory.floats(outputs.sizes());
+            backend.write(d, dOutputs);
+            Map<String, double[]> gradients = new LinkedHashMap<>();
+            for (int head = 0; head < heads; head++) {
+                gradients.put(config.headLayers().get(head).name(), backend.read(dOutputs.at(head)));
+            }
+            View gradient = memory.floats(IMAGES, config.tokens(), config.dim());
+            network.headBackward(arithmetic, blocks.get(config.depth() - 1).output(), dOutputs, gradient, memory);
+            for (int block = config.depth() - 1; block >= 0; block--) {
+                Gradients g = Gradients.allocate(memory, blocks.get(block), gradient);
+                network.blocks().get(block).backward(arithmetic, blocks.get(block), g, memory);
+                for (Layer layer : config.blockLayers(block)) {
+                    gradients.put(layer.name(), backend.read(switch (layer.role()) {
+                        case QKV -> g.qkv();
+                        case QUERY_KEY -> g.scores();
+                        case PROBABILITY_VALUE -> Activations.heads(g.context(), config.heads());
+                        case PROJECTION -> g.projection();
+                        case FC1 -> g.fc1();
+                        default -> g.output();
+                    }));
+                }
+                gradient = g.input();
+            }
+            gradients.put(config.layers().get(0).name(),
+                    backend.read(gradient.slice(1, config.prefixTokens(), config.tokens())));
+            return gradients;
+        }
+
+        /** Adds a little to one element of one layer's output. */
+        private final class Moved implements Arithmetic {
+            private final String name;
+            private final int element;
+            private final double step;
+
+            Moved(String name, int element, double step) {
+                this.name = name;
+                this.element = element;
+                this.step = step;
+            }
+
+            @Override
+            public void linear(Layer layer, View x, View y) {
+                arithmetic.linear(layer, x, y);
+                move(layer, y);
+            }
+
+            @Override
+            public void matmul(Layer layer, View a, View b, View c) {
+                arithmetic.matmul(layer, a, b, c);
+                move(layer, c);
+            }
+
+            private void move(Layer layer, View output) {
+                if (layer.name().equals(name)) {
+                    double[] numbers = backend.read(output);
+                    numbers[element] += step;
+                    backend.write(numbers, output);
+                }
+            }
+        }
+    }
+}
