@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the small vision transformer of the "characters" example and writes everything the example consists of.
 
-    train.py                            about an hour on two CPU cores
+    train.py                            an hour or so on two CPU cores
     train.py --epochs 1 --images 5000   to see it run
 
 Written are, into --out: model.safetensors, classes.txt, calibration/ and validation/ (images and labels.txt), golden.safetensors
