@@ -170,15 +170,15 @@ def render(rng, family, label, size, tidy):
     face = faces[rng.integers(len(faces))]
     untidy = 0.0 if tidy else 1.0
     ground, ink = colour(rng), colour(rng)
-    while abs(luminance(ground) - luminance(ink)) < 45:
+    while abs(luminance(ground) - luminance(ink)) < 60:
         ground, ink = colour(rng), colour(rng)
     if (luminance(ink) > luminance(ground)) != (rng.random() < 0.15):  # mostly dark on light
         ground, ink = ink, ground
     canvas = Image.fromarray(field(rng, size, ground, ground + rng.normal(0, 45, 3)).clip(0, 255).astype(np.uint8))
-    if rng.random() < 0.5 * untidy:
+    if rng.random() < 0.4 * untidy:
         scribble(rng, canvas, int(rng.integers(1, 6)), thin=False)
-    pose = perspective(rng, size, np.exp(rng.uniform(np.log(17), np.log(36))))
-    mask = glyphs(rng, face, CLASSES[label], 0.4 * untidy).transform((size, size), Image.PERSPECTIVE, tuple(pose), Image.BICUBIC)
+    pose = perspective(rng, size, np.exp(rng.uniform(np.log(18), np.log(36))))
+    mask = glyphs(rng, face, CLASSES[label], 0.3 * untidy).transform((size, size), Image.PERSPECTIVE, tuple(pose), Image.BICUBIC)
     if rng.random() < 0.15:  # a shadow
         dark = tuple(int(v) for v in colour(rng))
         canvas.paste(dark, tuple(int(v) for v in rng.integers(-2, 4, 2)), mask.point(lambda v: int(v * 0.6)))
@@ -186,12 +186,12 @@ def render(rng, family, label, size, tidy):
     canvas.paste(Image.fromarray(fill), (0, 0), mask)
     if rng.random() < 0.3 * untidy:
         scribble(rng, canvas, int(rng.integers(1, 3)), thin=True)
-    if rng.random() < 0.2 * untidy:  # something in front
+    if rng.random() < 0.15 * untidy:  # something in front
         w, h = rng.uniform(0.1, 0.4, 2) * size
         x, y = rng.uniform(0, size - w), rng.uniform(0, size - h)
         ImageDraw.Draw(canvas).rectangle([x, y, x + w, y + h], fill=tuple(int(v) for v in colour(rng)))
     if rng.random() < 0.6:
-        canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.3)))
+        canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.1)))
     return np.asarray(canvas)
 
 
@@ -202,12 +202,12 @@ def disturb(rng, images):
     mean = x.mean((1, 2, 3), keepdims=True)
     gain = np.exp(rng.normal(0, 0.25, (n, 1, 1, 1))) * np.exp(rng.normal(0, 0.08, (n, 1, 1, 3)))
     x = (x - mean) * gain.astype(np.float32) + mean + rng.normal(0, 18, (n, 1, 1, 1)).astype(np.float32)
-    sigma = np.abs(rng.normal(0, 12, (n, 1, 1, 1))).astype(np.float32)
+    sigma = np.abs(rng.normal(0, 9, (n, 1, 1, 1))).astype(np.float32)
     x += sigma * rng.standard_normal(x.shape, np.float32)
     return np.rint(x.clip(0, 255)).astype(np.uint8)
 
 
-TIDY = 4  # every TIDY-th pair of images is a tidy one
+TIDY = 2  # every TIDY-th pair of images is a tidy one
 SPLITS = {"train": 0, "calibration": 1, "validation": 2}
 
 

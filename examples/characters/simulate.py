@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much do the example's network and images suffer from plain quantisation? A quick check in PyTorch, apart from the library.
 
-Every operand of every matrix product (weights, their inputs, queries, keys, attention weights, values; not the pixels) is rounded to a symmetric
-uniform grid with one scale for the whole tensor: `minmax` takes the largest magnitude seen on the calibration images,
+Every operand of every matrix product (weights, their inputs, queries, keys, attention weights, values; not the pixels) is
+rounded to a symmetric uniform grid with one scale for the whole tensor: `minmax` takes the largest magnitude seen on the calibration images,
 `best` the multiple of it (0.3, 0.35, ... 1.2) with the least squared error.
 """
 import argparse
@@ -97,9 +97,10 @@ def main():
     print(f"{sum(t.numel() for t in w.values())} parameters, golden logits off by {difference:.1e}, {len(labels)} images")
     print(f"float         {top1(lambda _, t: t):6.2f}")
     for best in (False, True):
-        for bits in (8, 6, 5, 4):
+        for bits in (8, 6, 5, 4, 3):
             scales = calibrate(w, heads, calibration, bits, best)
-            print(f"W{bits}A{bits} {'best  ' if best else 'minmax'}   {top1(lambda name, t: rounded(t, scales[name], bits)):6.2f}", flush=True)
+            result = top1(lambda name, t: rounded(t, scales[name], bits))
+            print(f"W{bits}A{bits} {'best  ' if best else 'minmax'}   {result:6.2f}", flush=True)
     if options.ranges:
         forward(w, heads, calibration, lambda name, t: print(f"{name:32s} {t.abs().max() / t.std():8.1f}") or t)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the small vision transformer of the "characters" example and writes everything the example consists of.
 
-    train.py                            as committed
+    train.py                            an hour or so on two CPU cores
     train.py --epochs 1 --images 5000   to see it run
 
 Written are, into --out: model.safetensors, classes.txt, calibration/ and validation/ (images and labels.txt), golden.safetensors
@@ -187,7 +187,8 @@ def export(model, calibration, validation, options):
     result = logits(model, images)
     write_safetensors(out / "golden.safetensors", {"input": transform(images[:8]), "logits": logits(model, images[:8])})
     predicted = result.argmax(1).numpy()
-    lines = [f"# float top-1 {100 * (predicted == labels).mean():.2f} % ({int((predicted == labels).sum())} of {len(labels)}); file prediction\n"]
+    right = int((predicted == labels).sum())
+    lines = [f"# float top-1 {100 * right / len(labels):.2f} % ({right} of {len(labels)}); file prediction\n"]
     (out / "predictions.txt").write_text("".join(lines + [f"{n} {p}\n" for n, p in zip(names, predicted)]))
     print(lines[0], end="")
 
@@ -201,10 +202,11 @@ def main():
     add("--calibration", type=int, default=64, help="calibration images to write")
     add("--validation", type=int, default=800, help="validation images to write")
     add("--held-out", type=int, default=6000, help="validation images to measure on (the written ones are the first of them)")
-    add("--epochs", type=int, default=10)
+    add("--epochs", type=int, default=20)
+    add("--resume", help="start from this last.pt (training leaves one in --scratch after each epoch)")
     add("--tidy-epochs", type=int, default=1, help="epochs at the start on the images without clutter")
-    add("--batch", type=int, default=64)
-    add("--lr", type=float, default=1e-3)
+    add("--batch", type=int, default=128)
+    add("--lr", type=float, default=6e-4)
     add("--weight-decay", type=float, default=0.05)
     add("--smoothing", type=float, default=0.05)
     add("--patch", type=int, default=8)
@@ -227,11 +229,14 @@ def main():
     print(f"rendered in {time.time() - begin:.0f} s", flush=True)
 
     model = VisionTransformer(render.SIZE, options.patch, options.dim, options.depth, options.heads, len(render.CLASSES))
+    if options.resume:
+        model.load_state_dict(torch.load(options.resume))
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     train(model, images, labels, *validation, options)
     export(model, calibration, validation, options)
     right = logits(model, validation[0]).argmax(1).numpy() == validation[1]
-    print(f"top-1 on {len(right)} held-out images {right.mean():.4f}: known fonts {right[::2].mean():.4f}, new fonts {right[1::2].mean():.4f}")
+    print(f"top-1 on {len(right)} held-out images {right.mean():.4f}: "
+          f"known fonts {right[::2].mean():.4f}, new fonts {right[1::2].mean():.4f}")
 
 
 if __name__ == "__main__":
