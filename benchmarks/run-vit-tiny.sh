@@ -5,7 +5,7 @@
 #
 # Environment: RUNS (3) calibrations of each kind, of which the median counts; EVAL_OPTIONS for evaluate, such as
 # "--resize none" for validation images that were resized before; SEARCHES ("ptq4vit:8 ptq4vit:6 base:8") to compare the
-# progressive with the exhaustive search on, empty for none. The machine should have nothing else to do.
+# progressive with the exhaustive search on, empty for none; COUNTS ("32 128") of images. The machine should have nothing else to do.
 set -euo pipefail
 export LC_ALL=C
 
@@ -19,6 +19,8 @@ date=$(date -u +%Y-%m-%d)
 out=$(realpath -m "${5:-$home/benchmarks/results/$date-$(basename "$(dirname "$model")").md}")
 runs=${RUNS:-3}
 searches=${SEARCHES-ptq4vit:8 ptq4vit:6 base:8}
+read -r -a counts <<<"${COUNTS:-32 128}"
+main=${counts[0]}
 read -r -a eval_options <<<"${EVAL_OPTIONS:-}"
 
 work=$(mktemp -d)
@@ -74,10 +76,10 @@ say "W8A8, preset \`ptq4vit\`, median of $runs runs, wall-clock seconds of the c
 say
 say "| images | search | seconds | of it searching | all runs | peak memory (GB) |"
 say "|---|---|---|---|---|---|"
-for count in 32 128; do
+for count in "${counts[@]}"; do
     for search in exhaustive progressive; do
         repeat=$runs
-        [ "$count" = 32 ] || repeat=1
+        [ "$count" = "$main" ] || repeat=1
         for run in $(seq "$repeat"); do
             calibrate "$search-$count" "$search" ptq4vit 8 "$count" "$run"
         done
@@ -87,7 +89,7 @@ for count in 32 128; do
     done
 done
 say
-for count in 32 128; do
+for count in "${counts[@]}"; do
     if cmp -s "$work/exhaustive-$count/model.safetensors" "$work/progressive-$count/model.safetensors"; then
         say "With $count images both searches wrote the same \`model.safetensors\`, byte for byte."
     else
@@ -96,12 +98,12 @@ for count in 32 128; do
 done
 for search in exhaustive progressive; do
     say
-    say "### Where the time goes: $search, 32 images, first run"
+    say "### Where the time goes: $search, $main images, first run"
     say
     say "| stage | seconds | share |"
     say "|---|---|---|"
-    total=$(number seconds "$work/$search-32.1.json")
-    sed -n 's/.*"timings":{\([^}]*\)}.*/\1/p' "$work/$search-32.1.json" | tr ',' '\n' | tr -d '"' \
+    total=$(number seconds "$work/$search-$main.1.json")
+    sed -n 's/.*"timings":{\([^}]*\)}.*/\1/p' "$work/$search-$main.1.json" | tr ',' '\n' | tr -d '"' \
         | awk -F: -v t="$total" '{ printf "| %s | %.2f | %.1f %% |\n", $1, $2, 100 * $2 / t }' >>"$report"
 done
 
@@ -109,7 +111,7 @@ evaluate float --model "$model"
 say
 say "## Accuracy"
 say
-say "$(number images "$work/eval-float.json") images, calibrated on 32, compared with float32 image by image; one image is $(of 100 %.2f "$(number images "$work/eval-float.json")") points."
+say "$(number images "$work/eval-float.json") images, calibrated on $main, compared with float32 image by image; one image is $(of 100 %.2f "$(number images "$work/eval-float.json")") points."
 say
 say "| model | top-1 % | to float (points) | top-5 % | agreement % | only float right % | only quantised right % | images a second |"
 say "|---|---|---|---|---|---|---|---|"
@@ -117,7 +119,7 @@ say "| float32 | $(percent "$(number top1 "$work/eval-float.json")") | | $(perce
 for bits in 8 6; do
     for preset in base ptq4vit; do
         label=$preset-w${bits}a$bits
-        calibrate "$label" progressive "$preset" "$bits" 32 1
+        calibrate "$label" progressive "$preset" "$bits" "$main" 1
         evaluate "$label" --model "$work/$label" --against "$model"
         file=$work/eval-$label.json
         points=$(awk -v a="$(number top1 "$file")" -v b="$(number float_top1 "$file")" 'BEGIN { printf "%+.2f", 100 * (a - b) }')
@@ -132,10 +134,10 @@ if [ -n "$searches" ]; then
     if [ -f "$jar" ]; then
         note "compare searches: $searches"
         say
-        say "## Progressive against exhaustive search, 32 images"
+        say "## Progressive against exhaustive search, $main images"
         say
         # shellcheck disable=SC2086
-        java -Xmx2g -cp "$jar" io.github.ptq4vit.benchmarks.SearchComparison "$model" "$calib" 32 $searches \
+        java -Xmx2g -cp "$jar" io.github.ptq4vit.benchmarks.SearchComparison "$model" "$calib" "$main" $searches \
             2>>"$work/log" | sed 's/^/* /' >>"$report"
     else
         note "no $jar, so the searches are not compared; see benchmarks/README.md"
