@@ -134,7 +134,7 @@ if [ -n "$searches" ]; then
     if [ -f "$jar" ]; then
         note "compare searches: $searches"
         say
-        say "## Progressive against exhaustive search, $main images"
+        say "## Progressive against exhaustive search, and what the threads do, $main images"
         say
         # shellcheck disable=SC2086
         java -Xmx2g -cp "$jar" io.github.ptq4vit.benchmarks.SearchComparison "$model" "$calib" "$main" $searches \
