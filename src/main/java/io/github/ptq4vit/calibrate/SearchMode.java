@@ -5,8 +5,9 @@ public enum SearchMode {
     /** Every candidate on all of the calibration data. */
     EXHAUSTIVE,
     /**
-     * A coarse grid first, then the candidates around the best few, on growing parts of the data, the heaviest rows first; a
-     * candidate is dropped as soon as its loss on a part exceeds a complete candidate's on everything.
+     * The same choice with less work: all candidates on the heaviest rows, the leader on everything, then the others on
+     * growing parts of the data for as long as their loss is not above the leader's complete one. Losses only grow, so a
+     * candidate that is dropped cannot have won.
      */
     PROGRESSIVE
 }

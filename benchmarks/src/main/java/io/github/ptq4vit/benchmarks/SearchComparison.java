@@ -24,9 +24,11 @@ import java.util.List;
 import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
- * How often the progressive search ends on the exhaustive choice, and what it loses when not.
+ * How often the progressive search ends on the exhaustive choice, and what it loses when not. Also what the threads are
+ * busy with in an exhaustive search.
  *
  * <p>Arguments: model file, image folder, number of images, presets and bits such as {@code ptq4vit:8 ptq4vit:6 base:8}.
  * Searches of a layer are compared up to the first in which a choice differs, since the later ones start elsewhere.
@@ -46,10 +48,21 @@ public final class SearchComparison {
             try (Backend backend = Backends.open("auto")) {
                 Calibrator calibrator = Calibrator.of(model).on(backend);
                 CalibrationResult exhaustive = calibrator.config(config.withSearch(SearchMode.EXHAUSTIVE)).run(images);
+                breakdown(run, backend, exhaustive.seconds());
                 CalibrationResult progressive = calibrator.config(config.withSearch(SearchMode.PROGRESSIVE)).run(images);
                 report(run, exhaustive, progressive);
             }
         }
+    }
+
+    /** Shares of all threads' time, the network's passes included in that. */
+    private static void breakdown(String run, Backend backend, double seconds) {
+        double available = seconds * backend.device().workers();
+        String shares = backend.scoringSeconds().entrySet().stream()
+                .map(e -> String.format(Locale.ROOT, "%s %.1f %%", e.getKey(), 100 * e.getValue() / available))
+                .collect(Collectors.joining(", "));
+        System.out.printf(Locale.ROOT, "%s, exhaustive: %.1f s on %d threads, of their time: %s%n", run, seconds,
+                backend.device().workers(), shares);
     }
 
     private static void report(String run, CalibrationResult exhaustive, CalibrationResult progressive) {
