@@ -13,7 +13,8 @@ import io.github.ptq4vit.quant.TwinRule;
  * @param draws backward passes of {@link GradientSource#FISHER}, 1 to 8
  * @param twin whether softmax and GELU outputs get twin quantisers; else plain ones
  * @param twinRule how twins decide
- * @param channelwisePatches whether each output channel of the patch embedding has its own scale; else one for all
+ * @param channelwisePatches whether each output channel of the patch embedding has its own scale; else, and with metrics
+ *     that compare whole rows (cosine, Pearson), one for all
  * @param alpha smallest candidate, as a multiple of the scale that covers the largest magnitude
  * @param beta end of the candidates, itself never tried
  * @param candidates number of candidates of a search

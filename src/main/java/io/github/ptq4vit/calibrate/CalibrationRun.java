@@ -65,6 +65,7 @@ final class CalibrationRun {
 
     CalibrationResult run() {
         long start = System.nanoTime();
+        Map<String, Double> scoringBefore = backend.scoringSeconds();
         try (Scope scope = backend.scope()) {
             Network network = new Network(backend, scope, model);
             FloatArithmetic arithmetic = new FloatArithmetic(backend, scope, model);
@@ -87,6 +88,7 @@ final class CalibrationRun {
             embedding(network, arithmetic, gradients);
         }
         double seconds = (System.nanoTime() - start) / 1e9;
+        timings.scored(scoringBefore, backend.scoringSeconds());
         List<String> order = shape.layers().stream().map(Layer::name).toList();
         traces.sort(Comparator.comparingInt(trace -> order.indexOf(trace.layer())));
         double searching = timings.seconds().entrySet().stream().filter(e -> e.getKey().startsWith("search"))

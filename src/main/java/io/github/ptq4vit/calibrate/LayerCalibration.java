@@ -42,7 +42,7 @@ final class LayerCalibration {
         float[] weight = model.weight(data.layer()).toArray();
         int groups = switch (role) {
             case QKV -> 3;
-            case PATCH_EMBEDDING -> config.channelwisePatches() ? data.output().size(1) : 1;
+            case PATCH_EMBEDDING -> config.channelwisePatches() && !comparesRows() ? data.output().size(1) : 1;
             default -> 1;
         };
         MatmulProblem problem = timings.time("lay out", () ->
@@ -58,6 +58,11 @@ final class LayerCalibration {
         }
         return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(),
                 QuantizedLayer.codes(weight, search.bestRight())), search.traces());
+    }
+
+    /** Whether the metric compares rows as a whole; a single column has no direction to compare. */
+    private boolean comparesRows() {
+        return config.metric() == Metric.COSINE || config.metric() == Metric.PEARSON;
     }
 
     private Candidates inputs(LayerData data) {

@@ -8,6 +8,8 @@ import java.util.function.Supplier;
 public final class Timings {
     private final Map<String, Double> seconds = new LinkedHashMap<>();
 
+    private final Map<String, Double> scoring = new LinkedHashMap<>();
+
     /** Runs a stage and adds its time. */
     <T> T time(String stage, Supplier<T> work) {
         long start = System.nanoTime();
@@ -38,5 +40,15 @@ public final class Timings {
     /** Stages in order. */
     public Iterable<Map.Entry<String, Double>> stages() {
         return new LinkedHashMap<>(seconds).entrySet();
+    }
+
+    /** Takes over what the device was busy with while it scored candidates, as far as it came after {@code before}. */
+    void scored(Map<String, Double> before, Map<String, Double> after) {
+        after.forEach((kind, sum) -> scoring.put(kind, sum - before.getOrDefault(kind, 0.0)));
+    }
+
+    /** What the device's threads were busy with during the searches, in thread seconds; empty if it does not tell. */
+    public Map<String, Double> scoring() {
+        return new LinkedHashMap<>(scoring);
     }
 }

@@ -109,6 +109,8 @@ final class CalibrateCommand implements Callable<Integer> {
             if (timings) {
                 ObjectNode stages = json.putObject("timings");
                 result.timings().stages().forEach(stage -> stages.put(stage.getKey(), stage.getValue()));
+                ObjectNode scoring = json.putObject("scoring_thread_seconds");
+                result.timings().scoring().forEach(scoring::put);
             }
             Console.json(json);
             return;
@@ -123,6 +125,9 @@ final class CalibrateCommand implements Callable<Integer> {
                 Console.result("%-40s %9.2f s %5.1f %%", stage.getKey(), stage.getValue(),
                         100 * stage.getValue() / result.seconds());
             }
+            double busy = result.timings().scoring().values().stream().mapToDouble(Double::doubleValue).sum();
+            result.timings().scoring().forEach((kind, seconds) -> Console.result("%-40s %9.2f s %5.1f %% of the threads' time"
+                    + " in searches", "  " + kind, seconds, 100 * seconds / busy));
         }
     }
 }
