@@ -83,7 +83,8 @@ final class CalibrationRun {
             }
             head(network, arithmetic, inputs.get(shape.depth()), gradients);
             for (int block = shape.depth() - 1; block >= 0; block--) {
-                block(network.blocks().get(block), shape.block(block), arithmetic, inputs.get(block), gradients);
+                block(network.blocks().get(block), shape.block(block), arithmetic, inputs.get(block), inputs.get(block + 1),
+                        gradients);
             }
             embedding(network, arithmetic, gradients);
         }
@@ -101,7 +102,8 @@ final class CalibrationRun {
         backend.parallel(count, (from, to, scope) -> {
             View patches = patches(network, from, to, scope);
             network.embed(arithmetic, patches, inputs.get(0).slice(0, from, to), scope);
-            Activations room = Activations.allocate(scope, shape, inputs.get(0).slice(0, from, to));
+            Activations room = Activations.allocate(scope, shape, inputs.get(0).slice(0, from, to),
+                    inputs.get(1).slice(0, from, to));
             for (int block = 0; block < shape.depth(); block++) {
                 network.blocks().get(block).forward(arithmetic, room.between(inputs.get(block).slice(0, from, to),
                         inputs.get(block + 1).slice(0, from, to)));
@@ -178,22 +180,23 @@ final class CalibrationRun {
     }
 
     /** One block; takes the gradients from its output to its input. */
-    private void block(Block block, String name, FloatArithmetic arithmetic, View input, List<View> gradients) {
+    private void block(Block block, String name, FloatArithmetic arithmetic, View input, View output,
+            List<View> gradients) {
         try (Scope scope = backend.scope()) {
             boolean weighted = !gradients.isEmpty();
-            Activations a = Activations.allocate(scope, shape, input);
-            // means of the squared gradients, in the shapes of the gradients
-            Gradients squares = weighted ? Gradients.allocate(scope, a, scope.floats(input.sizes())) : null;
+            Activations a = Activations.allocate(scope, shape, input, output);
+            // means of the squared gradients, in the shapes of the gradients; at the input, whose are not needed, a stand-in
+            Gradients squares = weighted ? Gradients.allocate(scope, a, input, scope.floats(input.sizes())) : null;
             timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
                 Activations own = a.images(from, to);
                 block.forward(arithmetic, own);
                 for (int draw = 0; draw < gradients.size(); draw++) {
                     try (Scope temporary = backend.scope()) {
-                        View output = gradients.get(draw).slice(0, from, to);
-                        Gradients g = Gradients.allocate(temporary, own, output);
+                        View atOutput = gradients.get(draw).slice(0, from, to);
+                        Gradients g = Gradients.allocate(temporary, own, atOutput);
                         block.backward(arithmetic, own, g, temporary);
                         squares.images(from, to).addSquares(backend, g, 1f / gradients.size(), draw == 0);
-                        backend.copy(g.input(), output);
+                        backend.copy(g.input(), atOutput);
                     }
                 }
             }));

@@ -26,6 +26,11 @@ public record Activations(View input, View norm1, View qkv, View scores, View pr
 
     /** Room for all but the input, which is given. */
     public static Activations allocate(Scope scope, VitConfig config, View input) {
+        return allocate(scope, config, input, scope.floats(input.sizes()));
+    }
+
+    /** Room for all but the input and the output, which are given. */
+    public static Activations allocate(Scope scope, VitConfig config, View input, View output) {
         int images = input.size(0);
         int n = config.tokens();
         int d = config.dim();
@@ -33,7 +38,7 @@ public record Activations(View input, View norm1, View qkv, View scores, View pr
                 scope.floats(images, config.heads(), n, n), scope.floats(images, config.heads(), n, n),
                 scope.floats(images, n, d), scope.floats(images, n, d), scope.floats(images, n, d),
                 scope.floats(images, n, d), scope.floats(images, n, config.hidden()),
-                scope.floats(images, n, config.hidden()), scope.floats(images, n, d), scope.floats(images, n, d));
+                scope.floats(images, n, config.hidden()), scope.floats(images, n, d), output);
     }
 
     /** The same of images {@code [from, to)}. */

@@ -21,7 +21,12 @@ public record Gradients(View input, View qkv, View scores, View context, View pr
 
     /** Room for all but the gradient at the output, which is given. */
     public static Gradients allocate(Scope scope, Activations a, View output) {
-        return new Gradients(scope.floats(a.input().sizes()), scope.floats(a.qkv().sizes()),
+        return allocate(scope, a, scope.floats(a.input().sizes()), output);
+    }
+
+    /** Room for all but the gradients at the input and the output, which are given. */
+    public static Gradients allocate(Scope scope, Activations a, View input, View output) {
+        return new Gradients(input, scope.floats(a.qkv().sizes()),
                 scope.floats(a.scores().sizes()), scope.floats(a.context().sizes()), scope.floats(a.projection().sizes()),
                 scope.floats(a.fc1().sizes()), output);
     }

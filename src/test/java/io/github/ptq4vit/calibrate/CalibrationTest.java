@@ -132,7 +132,7 @@ class CalibrationTest {
         assertFalse(Arrays.deepEquals(loss.at("a", logits), loss.at("b", logits)));
 
         // the images in reverse: losses are the same sums in another order
-        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withRounds(1);
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withRounds(1).withSearch(SearchMode.EXHAUSTIVE);
         CalibrationResult forward = run(config);
         int count = images.ids().size();
         int size = images.pixels().data().limit() / count;

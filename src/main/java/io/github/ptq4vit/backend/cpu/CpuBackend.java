@@ -24,6 +24,15 @@ import org.bytedeco.javacpp.Pointer;
 public final class CpuBackend implements Backend {
     private static final int F32 = dnnl.dnnl_f32;
 
+    static {
+        // the bindings would count all memory of the process against a multiple of Java's heap, which holds none of ours
+        for (String limit : List.of("org.bytedeco.javacpp.maxBytes", "org.bytedeco.javacpp.maxPhysicalBytes")) {
+            if (System.getProperty(limit) == null) {
+                System.setProperty(limit, "0");
+            }
+        }
+    }
+
     private final NativeHeap heap = new NativeHeap();
     private final Workers workers;
     private final IntegerPath path;

@@ -13,9 +13,13 @@ import org.bytedeco.javacpp.Pointer;
  */
 final class NativeHeap implements AutoCloseable {
     private static final int ALIGNMENT = 64;
+    /** Bytes that may lie idle; beyond that they go back before more is taken. */
+    private static final long MOST_KEPT = 64L << 20;
 
     private final Map<Long, Deque<Long>> free = new HashMap<>();
     private final Map<Long, Long> starts = new HashMap<>();
+    /** Bytes in {@link #free}. */
+    private long kept;
     private boolean closed;
 
     /** Address of at least so many bytes, undefined contents. */
@@ -26,7 +30,11 @@ final class NativeHeap implements AutoCloseable {
         long size = rounded(bytes);
         Deque<Long> pieces = free.get(size);
         if (pieces != null && !pieces.isEmpty()) {
+            kept -= size;
             return pieces.pop();
+        }
+        if (kept > MOST_KEPT) {
+            trim();
         }
         Pointer start = Pointer.malloc(size + ALIGNMENT);
         if (start == null || start.isNull()) {
@@ -43,7 +51,9 @@ final class NativeHeap implements AutoCloseable {
         if (closed) {
             return;
         }
-        free.computeIfAbsent(rounded(bytes), s -> new ArrayDeque<>()).push(address);
+        long size = rounded(bytes);
+        free.computeIfAbsent(size, s -> new ArrayDeque<>()).push(address);
+        kept += size;
     }
 
     /** Gives all kept pieces back to the system. */
@@ -54,6 +64,7 @@ final class NativeHeap implements AutoCloseable {
             }
         }
         free.clear();
+        kept = 0;
     }
 
     @Override

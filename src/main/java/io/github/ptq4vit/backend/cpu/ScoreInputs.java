@@ -4,7 +4,10 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
 
 /**
@@ -31,8 +34,11 @@ final class ScoreInputs {
     final boolean transposed;
     /** Losses a candidate has. */
     final int groups;
-    /** Codes of the right operand, for a single product: one, or one a candidate; packed unless transposed. */
+    /** Codes of the right operand, for a single product: one, or one a candidate. */
     private final long[] rights;
+    /** The same packed for tiles of the usual height, unless products are transposed or of float32 codes. */
+    private final long[] packed;
+    private final Optional<dnnl_memory_desc> packedLayout;
     /** Columns of a product, and how many rows of scales a candidate has. */
     private final int columns;
     private final int scaleGroups;
@@ -56,7 +62,12 @@ final class ScoreInputs {
         this.columns = transposed ? tileRows : problem.m();
         this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
         this.scales = allScales(scope);
-        this.rights = problem.batch() == 1 ? packRights(scope, workers) : new long[0];
+        boolean single = problem.batch() == 1;
+        this.rights = single ? encodeRights(scope, workers) : new long[0];
+        Optional<Worker.Product> usual = single && !transposed
+                ? product(Worker.current(), Math.min(problem.n(), tileRows), 0).packedFor() : Optional.empty();
+        this.packedLayout = usual.map(key -> Worker.current().product(key).weights());
+        this.packed = usual.isPresent() ? packRights(scope, workers, usual.get()) : new long[0];
     }
 
     /** Whether the product's post-operations leave each element's loss. */
@@ -94,9 +105,24 @@ final class ScoreInputs {
         return candidates.get(candidate).get(at).equals(candidates.get(candidate - 1).get(at));
     }
 
-    /** Address of the packed right operand of a single product. */
+    /** Address of the right operand of a single product as it is encoded, not packed. */
     long right(int candidate) {
         return rights[rights.length == 1 ? 0 : candidate];
+    }
+
+    /** Address of the right operand of a single product in the layout that a product of the tile wants. */
+    long right(Worker worker, CodeProduct product, int candidate) {
+        if (product.packedFor().isEmpty()) {
+            return right(candidate);
+        }
+        Worker.Compiled compiled = worker.product(product.packedFor().get());
+        if (dnnl.dnnl_memory_desc_equal(compiled.weights(), packedLayout.orElseThrow()) != 0) {
+            return packed[packed.length == 1 ? 0 : candidate];
+        }
+        // oneDNN may choose another layout for another tile height
+        long repacked = worker.scratch("right repacked", compiled.weightBytes());
+        pack(worker, product, right(candidate), repacked);
+        return repacked;
     }
 
     /** Layout of the right operand's codes: packed where products are integer. */
@@ -173,33 +199,36 @@ final class ScoreInputs {
         return memory.address();
     }
 
-    private long[] packRights(CpuScope scope, Workers workers) {
-        long[] addresses = new long[searched == Operand.RIGHT ? candidates.size() : 1];
-        boolean packing = coder.codeType() == dnnl.dnnl_s8 && !transposed;
-        int rows = Math.min(problem.n(), 64);
-        long bytes = packing
-                ? Worker.current().product(product(Worker.current(), rows, 0).packedFor().orElseThrow()).weightBytes()
-                : (long) problem.k() * problem.m() * coder.bytesPerCode();
-        for (int i = 0; i < addresses.length; i++) {
-            addresses[i] = scope.bytes(bytes).address();
-        }
+    private long[] encodeRights(CpuScope scope, Workers workers) {
+        long bytes = (long) problem.k() * problem.m() * coder.bytesPerCode();
+        long[] addresses = allocate(scope, searched == Operand.RIGHT ? candidates.size() : 1, bytes);
         long numbers = CpuBuffer.address(problem.right());
-        int groups = rightGrids(0).size();
-        long groupSize = (long) problem.k() * problem.m() / groups;
+        int parts = rightGrids(0).size();
+        long size = (long) problem.k() * problem.m() / parts;
         workers.run(addresses.length, candidate -> {
-            Worker worker = Worker.current();
             long start = System.nanoTime();
-            long plain = packing ? worker.scratch("right plain", (long) problem.k() * problem.m()) : addresses[candidate];
-            for (int group = 0; group < groups; group++) {
-                coder.encode(worker, numbers + group * groupSize * Float.BYTES, groupSize, rightGrid(candidate, group), 0,
-                        plain + group * groupSize * coder.bytesPerCode());
+            for (int part = 0; part < parts; part++) {
+                coder.encode(Worker.current(), numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
+                        addresses[candidate] + part * size * coder.bytesPerCode());
             }
-            start = clock.add(WorkClock.Kind.ENCODE, start);
-            if (packing) {
-                pack(worker, product(worker, rows, 0), plain, addresses[candidate]);
-                clock.add(WorkClock.Kind.PACK, start);
-            }
+            clock.add(WorkClock.Kind.ENCODE, start);
         });
+        return addresses;
+    }
+
+    private long[] packRights(CpuScope scope, Workers workers, Worker.Product usual) {
+        long[] addresses = allocate(scope, rights.length, Worker.current().product(usual).weightBytes());
+        workers.run(addresses.length, candidate -> {
+            long start = System.nanoTime();
+            Worker.current().pack(plainRight(), usual, rights[candidate], addresses[candidate]);
+            clock.add(WorkClock.Kind.PACK, start);
+        });
+        return addresses;
+    }
+
+    private static long[] allocate(CpuScope scope, int count, long bytes) {
+        long[] addresses = new long[count];
+        Arrays.setAll(addresses, i -> scope.bytes(bytes).address());
         return addresses;
     }
 }

@@ -53,7 +53,7 @@ final class TileScorer {
         }
         long right = 0;
         if (inputs.searched == Operand.LEFT) {
-            right = problem.batch() == 1 ? inputs.right(0) : encodeRight(product, 0);
+            right = problem.batch() == 1 ? inputs.right(worker, product, 0) : encodeRight(product, 0);
         }
         inputs.clock.add(WorkClock.Kind.PACK, start);
         TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), result, output);
@@ -68,7 +68,8 @@ final class TileScorer {
             if (inputs.searched == Operand.LEFT) {
                 encodeLeft(candidate, firstRange);
             } else {
-                right = problem.batch() == 1 ? inputs.right(candidate) : encodeRight(product, candidate);
+                right = problem.batch() == 1 ? inputs.right(worker, product, candidate)
+                        : encodeRight(product, candidate);
             }
             if (firstRange == 1) {
                 Optional<CodeRange> own = Optional.of(inputs.leftGrid(candidate, head).ranges().get(0));
@@ -118,7 +119,8 @@ final class TileScorer {
         Layout layout = Layout.dense(dnnl.dnnl_f32, tile.rows(), problem.m());
         CodeProduct product = new CodeProduct(worker, inputs.coder.codeType(), 1, tile.rows(), problem.k(),
                 inputs.rightLayout(), problem.bias().isPresent(), layout);
-        product.run(leftCodes, new long[] {right}, new long[] {inputs.scales(candidate, head, 0)}, bias, result);
+        long own = problem.batch() == 1 ? inputs.right(worker, product, candidate) : right;
+        product.run(leftCodes, new long[] {own}, new long[] {inputs.scales(candidate, head, 0)}, bias, result);
         long residual = worker.scratch("tile residual", (long) tile.rows() * problem.m() * Float.BYTES);
         worker.binary(dnnl.dnnl_binary_sub, layout, layout, layout, Epilogue.NONE).run(output, result, residual);
         return residual;
