@@ -14,7 +14,7 @@ import org.bytedeco.javacpp.Pointer;
 final class NativeHeap implements AutoCloseable {
     private static final int ALIGNMENT = 64;
     /** Bytes that may lie idle; beyond that they go back before more is taken. */
-    private static final long MOST_KEPT = 64L << 20;
+    private static final long MOST_KEPT = 32L << 20;
 
     private final Map<Long, Deque<Long>> free = new HashMap<>();
     private final Map<Long, Long> starts = new HashMap<>();
