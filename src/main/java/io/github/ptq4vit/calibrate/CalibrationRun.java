@@ -8,7 +8,6 @@ import io.github.ptq4vit.model.Block;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.Layer;
-import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;

@@ -58,13 +58,12 @@ final class CandidateRace {
             return board.losses;
         }
         board.advance(everyone, 0);
-        int[][] leaders = board.leaders(everyone);
+        int[][] leaders = board.leaders();
         for (int part = 1; part < ends.length; part++) {
             board.advance(leaders, part);
         }
-        board.leadersFinished(leaders);
         for (int part = 1; part < ends.length; part++) {
-            board.advance(board.runners(part), part);
+            board.advance(board.runners(leaders, part), part);
         }
         return board.finished();
     }
@@ -76,7 +75,6 @@ final class CandidateRace {
         private final double[][] losses;
         /** Parts each candidate has run. */
         private final int[][] partsDone;
-        private int[][] leaders = new int[0][];
 
         Board(Candidates candidates, Scorer scorer) {
             this.candidates = candidates;
@@ -112,18 +110,17 @@ final class CandidateRace {
         }
 
         /** For each group the candidate with the smallest loss so far. */
-        int[][] leaders(int[][] among) {
-            int[] best = ScaleSearch.firstBest(losses, among.length);
+        int[][] leaders() {
+            int[] best = ScaleSearch.firstBest(losses, candidates.groups());
             return Arrays.stream(best).mapToObj(b -> new int[] {b}).toArray(int[][]::new);
         }
 
-        /** Remembers who leads: they have run to the end. */
-        void leadersFinished(int[][] finished) {
-            leaders = finished;
-        }
-
-        /** For each group those that have run all parts before this one, not this one, and can still win. */
-        int[][] runners(int part) {
+        /**
+         * For each group those that have run all parts before this one, not this one, and can still win.
+         *
+         * @param leaders who have run to the end, one a group
+         */
+        int[][] runners(int[][] leaders, int part) {
             int[][] runners = new int[candidates.groups()][];
             for (int g = 0; g < runners.length; g++) {
                 int group = g;

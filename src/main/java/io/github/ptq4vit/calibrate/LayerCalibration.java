@@ -8,7 +8,6 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
-import io.github.ptq4vit.quant.Quantizer;
 import java.util.List;
 
 /** Quantises one layer: which operands have which quantisers and groups, and in which order they are searched. */

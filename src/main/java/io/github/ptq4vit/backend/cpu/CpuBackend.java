@@ -10,8 +10,6 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;

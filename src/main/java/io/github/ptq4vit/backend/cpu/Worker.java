@@ -35,8 +35,6 @@ final class Worker {
     private final Map<Object, Object> compiled = new HashMap<>();
     private final Map<String, Scratch> scratch = new HashMap<>();
 
-    private long compiling;
-
     private Worker() {
         OneDnn.useOneThread();
         OneDnn.check(dnnl_stream_create(stream, engine, dnnl.dnnl_stream_default_flags), "stream");
@@ -45,11 +43,6 @@ final class Worker {
     /** The calling thread's. */
     static Worker current() {
         return CURRENT.get();
-    }
-
-    /** Nanoseconds spent so far in making primitives. */
-    long compiling() {
-        return compiling;
     }
 
     /** A product {@code destination = source x weights (+ bias)}. */
@@ -236,10 +229,8 @@ final class Worker {
     private <T> T cached(Object key, Supplier<T> compile) {
         Object known = compiled.get(key);
         if (known == null) {
-            long start = System.nanoTime();
             known = compile.get();
             compiled.put(key, known);
-            compiling += System.nanoTime() - start;
         }
         return (T) known;
     }
