@@ -39,7 +39,7 @@ struct CodeMatrices {
 // through shared memory, so that reading follows the source's contiguous axis and writing follows k.
 KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes, const CodeGrid* grids,
                                               int grid_count) {
-    __shared__ __align__(4) signed char tile[2][64][68];
+    __shared__ unsigned tile[2][64][17];  // words of four codes; 17: the rows of a column lie in different banks
     bool along_rows = shape.k_stride != 1 && shape.row_stride == 1;
     long long first_row = 64ll * blockIdx.y;
     long long first_k = 64ll * blockIdx.x;
@@ -53,7 +53,8 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
             bool inside = first_row + r < shape.rows && first_k + c < shape.k;
             float value = inside ? source[(first_row + r) * shape.row_stride + (first_k + c) * shape.k_stride] : 0.0f;
             for (int range = 0; range < shape.ranges; range++) {
-                tile[range][r][c] = (signed char) (inside && range < grid.ranges ? code_of(grid, range, value) : 0);
+                int code = inside && range < grid.ranges ? code_of(grid, range, value) : 0;
+                reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
             }
         }
         __syncthreads();
@@ -63,8 +64,7 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
                 int r = i >> 4;
                 int word = i & 15;
                 if (first_row + r < shape.rows) {
-                    *reinterpret_cast<unsigned*>(target + r * shape.padded + 4 * word)
-                            = *reinterpret_cast<const unsigned*>(&tile[range][r][4 * word]);
+                    *reinterpret_cast<unsigned*>(target + r * shape.padded + 4 * word) = tile[range][r][word];
                 }
             }
         }

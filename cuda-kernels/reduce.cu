@@ -35,7 +35,7 @@ KERNEL reduce_maxima_f32(const float* x, float* largest, long long outer, long l
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        for (int warp = 1; warp < blockDim.x / 32; warp++) {
+        for (unsigned warp = 1; warp < blockDim.x / 32; warp++) {
             found = reduce::larger(found, of_warps[warp]);
         }
         largest[group * parts + blockIdx.x] = found;

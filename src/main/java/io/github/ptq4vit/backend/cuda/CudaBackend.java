@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
@@ -26,11 +27,19 @@ public final class CudaBackend implements Backend {
     private final StridedCopy copies;
     private final Reductions reductions;
 
-    /** Opens a device; JCuda's natives must have been loaded. */
-    CudaBackend(CudaSettings settings, boolean withBlas) {
+    /**
+     * Opens a device.
+     *
+     * @throws BackendException if that cannot be; the message has all reasons
+     */
+    public CudaBackend(CudaSettings settings) {
+        this(settings, installation());
+    }
+
+    private CudaBackend(CudaSettings settings, CudaInstallation installation) {
         this.device = new CudaDevice(settings);
         try {
-            this.blas = withBlas ? Optional.of(new Blas(device)) : Optional.empty();
+            this.blas = installation.hasCublas() ? Optional.of(new Blas(device)) : Optional.empty();
         } catch (RuntimeException | Error e) {
             device.close();
             throw e;
@@ -39,6 +48,19 @@ public final class CudaBackend implements Backend {
         this.integerProducts = new IntegerProducts(device);
         this.copies = new StridedCopy(device);
         this.reductions = new Reductions(device);
+    }
+
+    private static CudaInstallation installation() {
+        CudaInstallation installation = CudaLibraries.load();
+        if (!installation.hasDriver()) {
+            throw new BackendException("The CUDA backend cannot run here: " + String.join("; ", installation.reasons()));
+        }
+        return installation;
+    }
+
+    /** Whether the device is NVIDIA's, and not the emulated one of the tests. */
+    public boolean isReal() {
+        return !device.name().contains("emulated");
     }
 
     @Override
