@@ -1,0 +1,4 @@
+// All families of kernels: this file is what is compiled.
+#include "common.cuh"
+
+#include "fill.cu"
