@@ -52,11 +52,11 @@ enum Kernel {
     MATMUL_TILE128_S8(8, 256);
 
     private final int parameters;
-    private final int threads;
+    private final int blockSize;
 
-    Kernel(int parameters, int threads) {
+    Kernel(int parameters, int blockSize) {
         this.parameters = parameters;
-        this.threads = threads;
+        this.blockSize = blockSize;
     }
 
     /** Name of the entry in the PTX. */
@@ -70,7 +70,7 @@ enum Kernel {
     }
 
     /** Threads of a block. */
-    int threads() {
-        return threads;
+    int blockSize() {
+        return blockSize;
     }
 }

@@ -72,7 +72,7 @@ final class Launch {
 
     /** Starts so many threads that loop over items; none if there are none. */
     void over(long items) {
-        long blocks = (items + kernel.threads() - 1) / kernel.threads();
+        long blocks = (items + kernel.blockSize() - 1) / kernel.threads();
         if (blocks > 0) {
             blocks((int) Math.min(blocks, (long) BLOCKS_A_MULTIPROCESSOR * device.multiprocessors()), 1, 1);
         }
@@ -96,7 +96,7 @@ final class Launch {
                     + parameters.size());
         }
         device.enter();
-        int result = JCudaDriver.cuLaunchKernel(device.function(kernel), (int) x, (int) y, (int) z, kernel.threads(), 1, 1,
+        int result = JCudaDriver.cuLaunchKernel(device.function(kernel), (int) x, (int) y, (int) z, kernel.blockSize(), 1, 1,
                 dynamicBytes, device.stream(), Pointer.to(parameters.toArray(NativePointerObject[]::new)), null);
         if (result == 0 && device.settings().synchronous()) {
             result = JCudaDriver.cuStreamSynchronize(device.stream());
@@ -109,7 +109,7 @@ final class Launch {
     }
 
     private String words(long x, long y, long z) {
-        return "kernel " + kernel.entry() + " in " + x + " x " + y + " x " + z + " blocks of " + kernel.threads() + " threads on "
+        return "kernel " + kernel.entry() + " in " + x + " x " + y + " x " + z + " blocks of " + kernel.blockSize() + " threads on "
                 + views;
     }
 }

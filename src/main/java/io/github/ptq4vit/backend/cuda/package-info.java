@@ -1,4 +1,4 @@
 /**
- * NVIDIA GPUs: the kernels of {@code cuda-kernels/} and cuBLAS through JCuda. The only package that knows {@code jcuda}.
+ * The CUDA backend: loading of the driver and of cuBLAS, kernels and their launches. The only package that uses JCuda.
  */
 package io.github.ptq4vit.backend.cuda;

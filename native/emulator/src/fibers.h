@@ -1,0 +1,116 @@
+// One block at a time on one host thread: its threads are fibres that run until they wait.
+#pragma once
+
+#include "../include/execution.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace emulator {
+
+constexpr unsigned WARP = 32;
+constexpr size_t STACK_BYTES = 64 << 10;
+constexpr unsigned MOST_THREADS = 1024;
+constexpr size_t MOST_SHARED = 227 << 10;
+constexpr size_t SHARED_WITHOUT_OPT_IN = 48 << 10;
+
+// Why a block stopped: a line for people, and the code that the driver then answers with.
+struct Fault {
+    int code;
+    std::string text;
+};
+
+using Collective = void (*)(void** operands, unsigned lanes);
+
+struct PendingCopy {
+    void* target;
+    const void* source;
+    unsigned bytes, source_bytes, group;
+};
+
+struct Fiber : Thread {
+    void* stack_pointer;
+    unsigned stack;          // which stack it runs on, once it has started
+    void* operand;           // of the collective it waits in
+    int line;                // of the barrier it waits at
+    unsigned groups;         // asynchronous copies committed
+    std::vector<PendingCopy> copies;
+};
+
+// Lanes that wait for the rest of a mask.
+struct Gathering {
+    unsigned mask, arrived;
+    Collective collective;
+    int line;
+};
+
+struct Warp {
+    unsigned fresh, ready, done, at_barrier;  // bits of lanes
+    unsigned epoch;                           // counts what orders the lanes among themselves
+    std::vector<Gathering> gatherings;
+};
+
+// Runs blocks on the calling host thread, one after the other.
+class BlockRunner {
+public:
+    BlockRunner();
+    ~BlockRunner();
+    BlockRunner(const BlockRunner&) = delete;
+    BlockRunner& operator=(const BlockRunner&) = delete;
+
+    struct Order {
+        bool reversed;  // warps and lanes from the last to the first
+    };
+
+    // Runs all threads of a block; returns false and leaves a fault if it could not be finished.
+    bool run(const Entry& entry, void** parameters, dim3 grid, dim3 size, uint3 index, size_t shared_bytes, Order order);
+
+    const Fault& fault() const { return fault_; }
+    unsigned char* shared() const { return shared_; }
+    // The stack of the running thread.
+    std::pair<const unsigned char*, const unsigned char*> stack() const;
+    std::pair<const unsigned char*, const unsigned char*> stacks() const;
+    unsigned linear(const Thread& thread) const { return unsigned(static_cast<const Fiber*>(&thread) - fibers_.data()); }
+    unsigned barriers() const { return barriers_; }
+    unsigned warp_epoch(unsigned warp) const { return warps_[warp].epoch; }
+    size_t shared_bytes() const { return shared_bytes_; }
+
+    // Called by the running thread.
+    int wait_at_barrier(Vote vote, int value, int line);
+    void gather(unsigned mask, Collective collective, void* operand, int line);
+    [[noreturn]] void stop(int code, const std::string& text);
+
+    static BlockRunner* current();
+
+private:
+    static void carry();
+    void finish_thread();
+    void leave(void** save);
+    void start(unsigned thread, void** save);
+    bool next_lane(unsigned warp, unsigned& lane) const;
+    void complete(Warp& warp, size_t gathering);
+    bool release_barrier();
+    void report_stuck();
+    std::string name(unsigned thread) const;
+
+    unsigned char* stacks_;
+    unsigned char* shared_;
+    std::vector<Fiber> fibers_;
+    std::vector<Warp> warps_;
+    std::vector<unsigned> free_stacks_;
+    Block block_;
+    Entry entry_;
+    void** parameters_;
+    Order order_;
+    size_t shared_bytes_ = 0;
+    unsigned threads_ = 0, warp_ = 0, barriers_ = 0;
+    Vote vote_;
+    int vote_any_, vote_all_, vote_count_;
+    void* scheduler_ = nullptr;
+    bool stopped_ = false;
+    Fault fault_;
+};
+
+}  // namespace emulator

@@ -1,0 +1,153 @@
+#include "launch.h"
+#include "api.h"
+#include "settings.h"
+
+#include <link.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace emulator {
+
+namespace {
+
+struct Range {
+    unsigned char* start;
+    size_t bytes;
+};
+
+// The thread-local memory of the library that an address belongs to: static shared memory of all its kernels.
+Range thread_local_range(void* anchor) {
+    struct Search {
+        unsigned char* anchor;
+        Range found;
+    } search{static_cast<unsigned char*>(anchor), {nullptr, 0}};
+    dl_iterate_phdr([](dl_phdr_info* info, size_t, void* argument) {
+        auto* s = static_cast<Search*>(argument);
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+            const auto& header = info->dlpi_phdr[i];
+            auto* start = static_cast<unsigned char*>(info->dlpi_tls_data);
+            if (header.p_type == PT_TLS && start != nullptr && s->anchor >= start && s->anchor < start + header.p_memsz) {
+                s->found = {start, header.p_memsz};
+                return 1;
+            }
+        }
+        return 0;
+    }, &search);
+    return search.found;
+}
+
+struct Job {
+    const Function& function;
+    void** parameters;
+    dim3 grid, block;
+    size_t shared_bytes;
+    bool reversed;
+    long blocks;
+
+    Job(const Function& f, void** p, dim3 g, dim3 b, size_t s)
+        : function(f), parameters(p), grid(g), block(b), shared_bytes(s), reversed(settings::reversed.value != 0),
+          blocks(long(g.x) * g.y * g.z) {}
+
+    std::atomic<long> next{0};
+    std::atomic<bool> failed{false};
+    std::mutex mutex;
+    Fault fault{0, ""};
+};
+
+void work(Job& job) {
+    static thread_local std::unique_ptr<BlockRunner> runner;
+    if (runner == nullptr) {
+        runner = std::make_unique<BlockRunner>();
+    }
+    Range fixed = thread_local_range(job.function.module->shared_anchor());
+    for (long i; !job.failed && (i = job.next.fetch_add(1)) < job.blocks;) {
+        long b = job.reversed ? job.blocks - 1 - i : i;
+        uint3 index{unsigned(b % job.grid.x), unsigned(b / job.grid.x % job.grid.y),
+                unsigned(b / (long(job.grid.x) * job.grid.y))};
+        memset(fixed.start, 0xff, fixed.bytes);
+        memset(runner->shared(), 0xff, job.shared_bytes);
+        if (!runner->run(job.function.entry, job.parameters, job.grid, job.block, index, job.shared_bytes, {job.reversed})) {
+            std::lock_guard<std::mutex> lock(job.mutex);
+            if (!job.failed) {
+                job.fault = runner->fault();
+                job.failed = true;
+            }
+        }
+    }
+}
+
+// Host threads that wait for launches; the caller of a launch works along.
+class Workers {
+public:
+    static Workers& all() {
+        static auto* only = new Workers;  // never destroyed: its threads run until the process ends
+        return *only;
+    }
+
+    void run(Job& job, unsigned helpers) {
+        std::lock_guard<std::mutex> one_launch(launch_);
+        {
+            std::unique_lock<std::mutex> lock(mutex_);
+            while (started_ < helpers) {
+                std::thread([this, number = started_] { serve(number); }).detach();
+                started_++;
+            }
+            job_ = &job;
+            wanted_ = helpers;
+            busy_ = helpers;
+            generation_++;
+        }
+        if (helpers > 0) {
+            wake_.notify_all();
+        }
+        work(job);
+        std::unique_lock<std::mutex> lock(mutex_);
+        done_.wait(lock, [this] { return busy_ == 0; });
+    }
+
+private:
+    void serve(unsigned number) {
+        unsigned long seen = 0;
+        for (;;) {
+            Job* job;
+            {
+                std::unique_lock<std::mutex> lock(mutex_);
+                wake_.wait(lock, [&] { return generation_ != seen && number < wanted_ && busy_ > 0; });
+                seen = generation_;
+                job = job_;
+            }
+            work(*job);
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (--busy_ == 0) {
+                done_.notify_one();
+            }
+        }
+    }
+
+    std::mutex launch_, mutex_;
+    std::condition_variable wake_, done_;
+    Job* job_ = nullptr;
+    unsigned started_ = 0, wanted_ = 0, busy_ = 0;
+    unsigned long generation_ = 0;
+};
+
+}  // namespace
+
+Fault run(const Function& function, void** parameters, dim3 grid, dim3 block, size_t shared_bytes) {
+    long threads = settings::threads.value;
+    if (threads <= 0) {
+        threads = std::max(1u, std::thread::hardware_concurrency());
+    }
+    Job job(function, parameters, grid, block, shared_bytes);
+    // a small launch is over before another host thread wakes up
+    long useful = job.blocks * long(block.x) * block.y * block.z < 512 ? 1 : job.blocks;
+    Workers::all().run(job, unsigned(std::min(threads, useful)) - 1);
+    return job.fault;
+}
+
+}  // namespace emulator

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "fibers.h"
+#include "module.h"
+
+namespace emulator {
+
+// Runs all blocks of a launch on the host's threads and waits for them; code 0 if all went well.
+Fault run(const Function& function, void** parameters, dim3 grid, dim3 block, size_t shared_bytes);
+
+}  // namespace emulator

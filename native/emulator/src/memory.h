@@ -1,0 +1,36 @@
+// Device and pinned memory: every piece is known, every copy is checked against it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace emulator {
+
+struct Piece {
+    uintptr_t address;
+    size_t bytes;
+    int device;  // -1: pinned host memory
+};
+
+// Answers 0 and an address, or an out-of-memory code. Fresh memory holds 0xff bytes: NaN, -1.
+int allocate(int device, size_t bytes, uintptr_t& address);
+// False if no piece starts there on a device (pinned: on the host).
+bool release(uintptr_t address, bool pinned);
+// Frees all that a device still holds.
+void release_all(int device);
+void memory_info(int device, size_t& free, size_t& total);
+
+// The piece that holds an address, else false.
+bool piece_of(uintptr_t address, Piece& piece);
+// Whether a range lies within one piece of device memory; if not, a line says why.
+bool check_device_range(const char* what, uintptr_t address, size_t bytes);
+// Whether a host range lies apart from device memory, and within its piece if it is pinned.
+bool check_host_range(const char* what, uintptr_t address, size_t bytes);
+// All pieces in the order of their addresses.
+std::vector<Piece> all_pieces();
+// The piece nearest to an address, in words.
+std::string nearest(uintptr_t address);
+
+}  // namespace emulator

@@ -1,0 +1,34 @@
+// What a test may set: by emulator_set("name", value), or before the start by EMULATOR_NAME in the environment.
+#pragma once
+
+#include <atomic>
+
+namespace emulator {
+
+struct Setting {
+    const char* name;
+    long initial;
+    std::atomic<long> value;
+};
+
+namespace settings {
+extern Setting devices;             // how many there are
+extern Setting driver_version;      // as cuDriverGetVersion gives it
+extern Setting compute_capability;  // 75, 80, 90
+extern Setting multiprocessors;
+extern Setting l2_bytes;
+extern Setting memory_bytes;        // of each device
+extern Setting threads;             // host threads that run blocks, 0: one a processor
+extern Setting reversed;            // 1: blocks, warps and lanes from the last to the first
+extern Setting guard;               // 1: modules loaded from now on check every access
+extern Setting deferred;            // 1: asynchronous work is done as late as the order of streams and events allows
+extern Setting fail_init;           // an error code that cuInit answers
+extern Setting fail_allocation;     // the n-th allocation from now on is refused
+extern Setting fail_launch;         // the n-th launch from now on hits an illegal address
+extern Setting fail_cublas;         // 1: cublasCreate fails
+}
+
+// Counts a setting down; true when it has just reached zero.
+bool strikes(Setting& countdown);
+
+}  // namespace emulator
