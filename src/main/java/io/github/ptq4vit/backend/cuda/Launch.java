@@ -72,7 +72,7 @@ final class Launch {
 
     /** Starts so many threads that loop over items; none if there are none. */
     void over(long items) {
-        long blocks = (items + kernel.blockSize() - 1) / kernel.threads();
+        long blocks = (items + kernel.blockSize() - 1) / kernel.blockSize();
         if (blocks > 0) {
             blocks((int) Math.min(blocks, (long) BLOCKS_A_MULTIPROCESSOR * device.multiprocessors()), 1, 1);
         }
