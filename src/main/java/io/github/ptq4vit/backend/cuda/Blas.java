@@ -31,9 +31,14 @@ final class Blas implements AutoCloseable {
         this.device = device;
         device.enter();
         CudaErrors.checkBlas(JCublas2.cublasCreate(handle), "Opening cuBLAS on " + device.words());
-        CudaErrors.checkBlas(JCublas2.cublasSetStream(handle, new cudaStream_t(device.stream())), "Giving cuBLAS a stream");
-        CudaErrors.checkBlas(JCublas2.cublasSetMathMode(handle, device.settings().tf32()
-                ? cublasMath.CUBLAS_TF32_TENSOR_OP_MATH : cublasMath.CUBLAS_PEDANTIC_MATH), "Setting cuBLAS's precision");
+        try {
+            CudaErrors.checkBlas(JCublas2.cublasSetStream(handle, new cudaStream_t(device.stream())), "Giving cuBLAS a stream");
+            CudaErrors.checkBlas(JCublas2.cublasSetMathMode(handle, device.settings().tf32()
+                    ? cublasMath.CUBLAS_TF32_TENSOR_OP_MATH : cublasMath.CUBLAS_PEDANTIC_MATH), "Setting cuBLAS's precision");
+        } catch (RuntimeException e) {
+            close();
+            throw e;
+        }
     }
 
     /** {@code c = a b} for each of a batch; a is {@code [n, k]}, b is {@code [k, m]}, c is not transposed. */
@@ -59,7 +64,8 @@ final class Blas implements AutoCloseable {
 
     @Override
     public void close() {
-        device.enter();
-        JCublas2.cublasDestroy(handle);
+        if (device.tryEnter()) {
+            JCublas2.cublasDestroy(handle);
+        }
     }
 }

@@ -33,13 +33,19 @@ public final class CudaBackend implements Backend {
      * @throws BackendException if that cannot be; the message has all reasons
      */
     public CudaBackend(CudaSettings settings) {
-        this(settings, installation());
+        this(settings, installation().hasCublas());
     }
 
-    private CudaBackend(CudaSettings settings, CudaInstallation installation) {
+    /** The backend as it is where there is no cuBLAS, whatever this machine has. */
+    public static CudaBackend withoutBlas(CudaSettings settings) {
+        installation();
+        return new CudaBackend(settings, false);
+    }
+
+    private CudaBackend(CudaSettings settings, boolean withBlas) {
         this.device = new CudaDevice(settings);
         try {
-            this.blas = installation.hasCublas() ? Optional.of(new Blas(device)) : Optional.empty();
+            this.blas = withBlas ? Optional.of(new Blas(device)) : Optional.empty();
         } catch (RuntimeException | Error e) {
             device.close();
             throw e;
@@ -117,13 +123,13 @@ public final class CudaBackend implements Backend {
             throw new IllegalArgumentException("Cannot upload " + from.shape() + " to " + to);
         }
         device.transfers().upload((start, piece) -> piece.asFloatBuffer().put(0, from.data(), (int) (start / Float.BYTES),
-                piece.remaining() / Float.BYTES), CudaBuffer.address(floats(to)), to.elements() * Float.BYTES);
+                piece.remaining() / Float.BYTES), device.address(floats(to)), to.elements() * Float.BYTES);
     }
 
     @Override
     public Tensor download(View from) {
         float[] copy = new float[Math.toIntExact(from.elements())];
-        device.transfers().download(CudaBuffer.address(floats(from)), (start, piece) -> piece.asFloatBuffer().get(copy,
+        device.transfers().download(device.address(floats(from)), (start, piece) -> piece.asFloatBuffer().get(copy,
                 (int) (start / Float.BYTES), piece.remaining() / Float.BYTES), from.elements() * Float.BYTES);
         return Tensor.of(Shape.of(from.sizes()), copy);
     }
@@ -233,7 +239,7 @@ public final class CudaBackend implements Backend {
     public void zero(View x) {
         CudaBuffer.dense(x, x.buffer().type());
         device.enter();
-        device.checkWork(JCudaDriver.cuMemsetD8Async(new DevicePointer(CudaBuffer.address(x)), (byte) 0,
+        device.checkWork(JCudaDriver.cuMemsetD8Async(new DevicePointer(device.address(x)), (byte) 0,
                 x.elements() * x.buffer().type().bytes(), device.stream()), "Setting memory to zero on");
     }
 

@@ -30,11 +30,6 @@ final class CudaBuffer implements Buffer {
         return elements;
     }
 
-    /** The device's memory that this is a piece of. */
-    DeviceMemory memory() {
-        return memory;
-    }
-
     /** Where the memory starts. */
     long address() {
         return piece.orElseThrow(() -> new BackendException("A buffer was used after its scope was closed")).address();
@@ -46,17 +41,11 @@ final class CudaBuffer implements Buffer {
         piece = Optional.empty();
     }
 
-    /** The buffer of a view. */
-    static CudaBuffer of(View view) {
-        if (view.buffer() instanceof CudaBuffer buffer) {
-            return buffer;
+    /** Address of the first element of a view on this memory. */
+    static long address(View view, DeviceMemory memory) {
+        if (!(view.buffer() instanceof CudaBuffer buffer) || buffer.memory != memory) {
+            throw new IllegalArgumentException("A buffer of another backend: " + view);
         }
-        throw new IllegalArgumentException("A buffer of another backend: " + view);
-    }
-
-    /** Address of a view's first element. */
-    static long address(View view) {
-        CudaBuffer buffer = of(view);
         return buffer.address() + view.offset() * buffer.type.bytes();
     }
 

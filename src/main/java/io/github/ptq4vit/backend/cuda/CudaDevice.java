@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.BackendException;
+import io.github.ptq4vit.backend.View;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -130,6 +131,11 @@ final class CudaDevice implements AutoCloseable {
         CudaErrors.check(JCudaDriver.cuCtxSetCurrent(context), "Switching to " + words());
     }
 
+    /** The same for what frees: a device that failed lets nothing be freed one by one, its context takes it all. */
+    boolean tryEnter() {
+        return !closed && JCudaDriver.cuCtxSetCurrent(context) == CUresult.CUDA_SUCCESS;
+    }
+
     /** A launch of a kernel on this device, still without parameters. */
     Launch launch(Kernel kernel) {
         return new Launch(this, kernel);
@@ -153,6 +159,11 @@ final class CudaDevice implements AutoCloseable {
     /** Notes a kernel for the messages of what fails later. */
     void launched(String what) {
         lastLaunch = what;
+    }
+
+    /** Address of a view's first element, which must lie on this device. */
+    long address(View view) {
+        return CudaBuffer.address(view, memory);
     }
 
     CUstream stream() {
@@ -227,7 +238,7 @@ final class CudaDevice implements AutoCloseable {
         if (closed) {
             return;
         }
-        enter();
+        tryEnter();
         JCudaDriver.cuStreamSynchronize(stream);
         transfers.close();
         memory.close();

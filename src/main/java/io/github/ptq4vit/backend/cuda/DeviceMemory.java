@@ -71,9 +71,7 @@ final class DeviceMemory implements AutoCloseable {
             idle.computeIfAbsent(piece.bytes, size -> new ArrayDeque<>()).push(piece);
             idleBytes += piece.bytes;
         } else {
-            device.enter();
-            // waits for the kernels by itself
-            JCudaDriver.cuMemFree(piece.pointer);
+            free(piece);
         }
     }
 
@@ -103,8 +101,14 @@ final class DeviceMemory implements AutoCloseable {
         idle.values().forEach(pieces::addAll);
         idle.clear();
         idleBytes = 0;
-        device.enter();
-        pieces.forEach(piece -> JCudaDriver.cuMemFree(piece.pointer));
+        pieces.forEach(this::free);
+    }
+
+    /** The driver waits for the kernels that use it. */
+    private void free(Piece piece) {
+        if (device.tryEnter()) {
+            JCudaDriver.cuMemFree(piece.pointer);
+        }
     }
 
     private DevicePointer allocate(long bytes) {

@@ -29,7 +29,7 @@ final class FloatProducts {
                 multiply(a.at(i), b.at(i), c.at(i));
             }
         } else if (c.elements() > 0) {
-            multiply(new Batch(a), new Batch(b), new Batch(c), new View[] {a, b, c});
+            multiply(batch(a), batch(b), batch(c), new View[] {a, b, c});
         }
     }
 
@@ -68,23 +68,18 @@ final class FloatProducts {
         }
     }
 
+    private Batch batch(View view) {
+        if (view.buffer().type() != DataType.FLOAT32) {
+            throw new IllegalArgumentException("A product in float32 does not take " + view);
+        }
+        return new Batch(device.address(view), view.rank() > 2 ? view.size(0) : 1, view.rank() > 3 ? view.size(1) : 1,
+                view.size(-2), view.size(-1), view.rank() > 2 ? view.stride(0) : 0, view.rank() > 3 ? view.stride(1) : 0,
+                view.stride(-2), view.stride(-1));
+    }
+
     /** Where the matrices {@code [rows, columns]} of {@code [images, heads]} lie. */
     private record Batch(long address, long images, long heads, long rows, long columns, long imageStride, long headStride,
             long rowStride, long columnStride) {
-
-        Batch(View view) {
-            this(CudaBuffer.address(floats(view)), view.rank() > 2 ? view.size(0) : 1, view.rank() > 3 ? view.size(1) : 1,
-                    view.size(-2), view.size(-1), view.rank() > 2 ? view.stride(0) : 0, view.rank() > 3 ? view.stride(1) : 0,
-                    view.stride(-2), view.stride(-1));
-        }
-
-        private static View floats(View view) {
-            if (view.buffer().type() != DataType.FLOAT32) {
-                throw new IllegalArgumentException("A product in float32 does not take " + view);
-            }
-            return view;
-        }
-
         Batch transposed() {
             return new Batch(address, images, heads, columns, rows, imageStride, headStride, columnStride, rowStride);
         }

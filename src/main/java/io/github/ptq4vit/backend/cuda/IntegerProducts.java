@@ -40,12 +40,12 @@ final class IntegerProducts {
             System.arraycopy(codes, output * inputs, rows, output * padded, inputs);
         }
         View weights = View.over(owner.buffer(DataType.INT8, rows.length), outputs, padded);
-        device.transfers().upload((from, piece) -> piece.put(rows, (int) from, piece.remaining()), CudaBuffer.address(weights),
+        device.transfers().upload((from, piece) -> piece.put(rows, (int) from, piece.remaining()), device.address(weights),
                 rows.length);
         View scales = owner.floats(outputs);
         float[] copy = steps.clone();
         device.transfers().upload((from, piece) -> piece.asFloatBuffer().put(copy, (int) (from / Float.BYTES),
-                piece.remaining() / Float.BYTES), CudaBuffer.address(scales), (long) outputs * Float.BYTES);
+                piece.remaining() / Float.BYTES), device.address(scales), (long) outputs * Float.BYTES);
         return new CudaLinear(owner, inputs, outputs, weights, Optional.of(scales), bias);
     }
 

@@ -29,11 +29,8 @@ final class Launch {
 
     /** Address of a view's first element. */
     Launch view(View view) {
-        if (CudaBuffer.of(view).memory() != device.memory()) {
-            throw new IllegalArgumentException(view + " does not lie on " + device.words());
-        }
         views.add(view);
-        return address(CudaBuffer.address(view));
+        return address(device.address(view));
     }
 
     /** An address on the device; 0 for none. */

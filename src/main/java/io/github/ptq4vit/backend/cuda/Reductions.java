@@ -43,7 +43,7 @@ final class Reductions {
             View found = scope.floats(partial.length);
             device.launch(Kernel.REDUCE_MAXIMA_F32).view(x).view(found).count(x.size(0)).count(groups)
                     .count(x.elements() / x.size(0) / groups).integer(absolute ? 1 : 0).integer(parts).blocks(parts, groups, 1);
-            device.transfers().download(CudaBuffer.address(found), (start, piece) -> piece.asFloatBuffer().get(partial,
+            device.transfers().download(device.address(found), (start, piece) -> piece.asFloatBuffer().get(partial,
                     (int) (start / Float.BYTES), piece.remaining() / Float.BYTES), (long) partial.length * Float.BYTES);
         }
         float[] maxima = new float[groups];

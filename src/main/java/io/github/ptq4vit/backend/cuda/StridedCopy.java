@@ -39,8 +39,8 @@ final class StridedCopy {
         }
         if (contiguous && axes.size() == 1 && source == target) {
             device.enter();
-            device.checkWork(JCudaDriver.cuMemcpyDtoDAsync(new DevicePointer(CudaBuffer.address(to)),
-                    new DevicePointer(CudaBuffer.address(from)), elements * source.bytes(), device.stream()), "Copying on");
+            device.checkWork(JCudaDriver.cuMemcpyDtoDAsync(new DevicePointer(device.address(to)),
+                    new DevicePointer(device.address(from)), elements * source.bytes(), device.stream()), "Copying on");
         } else if (target == DataType.INT8 || source == DataType.INT8) {
             launch(target == DataType.INT8 ? Kernel.COPY_STRIDED_S8 : Kernel.COPY_WIDENED_S8, axes, from, to, elements);
         } else if (contiguous && vectors(axes, from, to)) {
@@ -70,9 +70,9 @@ final class StridedCopy {
                 .blocks((written.size + TILE - 1) / TILE, Math.min(65535, (read.size + TILE - 1) / TILE), Math.min(65535, others));
     }
 
-    private static boolean vectors(List<Axis> axes, View from, View to) {
+    private boolean vectors(List<Axis> axes, View from, View to) {
         boolean fits = axes.get(axes.size() - 1).size % VECTOR == 0
-                && CudaBuffer.address(from) % (VECTOR * Float.BYTES) == 0 && CudaBuffer.address(to) % (VECTOR * Float.BYTES) == 0;
+                && device.address(from) % (VECTOR * Float.BYTES) == 0 && device.address(to) % (VECTOR * Float.BYTES) == 0;
         return fits && axes.subList(0, axes.size() - 1).stream().allMatch(a -> a.from % VECTOR == 0 && a.to % VECTOR == 0);
     }
 
