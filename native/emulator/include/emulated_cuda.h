@@ -55,7 +55,17 @@ inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
+// Functions of the emulator itself in the guarded build, whose accesses are not the kernel's.
+#define EMULATOR_OWN __attribute__((no_sanitize("thread", "undefined")))
+
 namespace emulator {
+
+EMULATOR_OWN inline uint3 thread_index() { return self->index; }
+EMULATOR_OWN inline uint3 block_index() { return self->block->index; }
+EMULATOR_OWN inline dim3 block_size() { return self->block->size; }
+EMULATOR_OWN inline dim3 grid_size() { return self->block->grid; }
+EMULATOR_OWN inline unsigned lane() { return self->lane; }
+EMULATOR_OWN inline unsigned char* dynamic_shared() { return self->block->shared; }
 
 template <class T> inline uint64_t bits(T value) {
     static_assert(sizeof(T) <= 8, "shuffles move at most 8 bytes");
@@ -70,7 +80,7 @@ template <class T> inline T from_bits(uint64_t bits) {
     return value;
 }
 
-template <class T, class F> inline T atomic_update(T* address, F update) {
+template <class T, class F> EMULATOR_OWN inline T atomic_update(T* address, F update) {
     check_atomic(address, sizeof(T));
     using Word = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
     static_assert(sizeof(T) == sizeof(Word), "atomics work on 4 or 8 bytes");
@@ -85,25 +95,25 @@ template <class T, class F> inline T atomic_update(T* address, F update) {
 }
 
 template <class... A, size_t... I>
-inline void call(void (*kernel)(A...), void** parameters, std::index_sequence<I...>) {
+EMULATOR_OWN inline void call(void (*kernel)(A...), void** parameters, std::index_sequence<I...>) {
     kernel(*static_cast<std::remove_reference_t<A>*>(parameters[I])...);
 }
 
 template <auto kernel> struct Kernel;
 template <class... A, void (*kernel)(A...)> struct Kernel<kernel> {
     static constexpr unsigned sizes[] = {sizeof(A)..., 0};
-    static void run(void** parameters) { call(kernel, parameters, std::index_sequence_for<A...>{}); }
+    EMULATOR_OWN static void run(void** parameters) { call(kernel, parameters, std::index_sequence_for<A...>{}); }
     static constexpr Entry entry(const char* name) { return {name, run, sizeof...(A), sizes}; }
 };
 
 }  // namespace emulator
 
-#define threadIdx (emulator::self->index)
-#define blockIdx (emulator::self->block->index)
-#define blockDim (emulator::self->block->size)
-#define gridDim (emulator::self->block->grid)
+#define threadIdx (emulator::thread_index())
+#define blockIdx (emulator::block_index())
+#define blockDim (emulator::block_size())
+#define gridDim (emulator::grid_size())
 #define warpSize 32
-#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::self->block->shared)
+#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::dynamic_shared())
 
 #define __syncthreads() emulator::barrier(emulator::Vote::none, 0, __LINE__)
 #define __syncthreads_or(value) emulator::barrier(emulator::Vote::any, value, __LINE__)
@@ -113,22 +123,22 @@ inline void __syncwarp(unsigned mask = ~0u, int line = __builtin_LINE()) { emula
 inline unsigned __activemask() { return emulator::active_lanes(); }
 
 template <class T> inline T __shfl_sync(unsigned mask, T value, int lane, int width = 32, int line = __builtin_LINE()) {
-    unsigned from = (emulator::self->lane & ~(width - 1u)) | (static_cast<unsigned>(lane) & (width - 1u));
+    unsigned from = (emulator::lane() & ~(width - 1u)) | (static_cast<unsigned>(lane) & (width - 1u));
     return emulator::from_bits<T>(emulator::shuffle(mask, emulator::bits(value), from, line));
 }
 template <class T> inline T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, int line = __builtin_LINE()) {
-    unsigned own = emulator::self->lane, from = own ^ static_cast<unsigned>(bits);
+    unsigned own = emulator::lane(), from = own ^ static_cast<unsigned>(bits);
     if ((from & ~(width - 1u)) > (own & ~(width - 1u))) from = own;
     return emulator::from_bits<T>(emulator::shuffle(mask, emulator::bits(value), from, line));
 }
 template <class T>
 inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, int line = __builtin_LINE()) {
-    unsigned own = emulator::self->lane, from = (own & (width - 1u)) + delta >= unsigned(width) ? own : own + delta;
+    unsigned own = emulator::lane(), from = (own & (width - 1u)) + delta >= unsigned(width) ? own : own + delta;
     return emulator::from_bits<T>(emulator::shuffle(mask, emulator::bits(value), from, line));
 }
 template <class T>
 inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, int line = __builtin_LINE()) {
-    unsigned own = emulator::self->lane, from = (own & (width - 1u)) < delta ? own : own - delta;
+    unsigned own = emulator::lane(), from = (own & (width - 1u)) < delta ? own : own - delta;
     return emulator::from_bits<T>(emulator::shuffle(mask, emulator::bits(value), from, line));
 }
 inline unsigned __ballot_sync(unsigned mask, int value, int line = __builtin_LINE()) {
@@ -175,9 +185,9 @@ template <class T> inline T atomicExch(T* p, std::common_type_t<T> v) { return e
 template <class T> inline T atomicCAS(T* p, std::common_type_t<T> expected, std::common_type_t<T> v) {
     return emulator::atomic_update(p, [=](T old) { return emulator::bits(old) == emulator::bits(T(expected)) ? T(v) : old; });
 }
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence() { emulator::fence(); }
+inline void __threadfence_block() { emulator::fence(); }
+inline void __threadfence_system() { emulator::fence(); }
 #define __trap() emulator::trap("trap", __FILE__, __LINE__)
 #undef assert
 #define assert(condition) ((condition) ? void(0) : emulator::trap(#condition, __FILE__, __LINE__))

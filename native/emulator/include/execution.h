@@ -47,6 +47,7 @@ void copy_async_wait(unsigned groups_left);
 
 // Address of an atomic operation, checked in the guarded build.
 void check_atomic(const void* address, unsigned bytes);
+void fence();
 [[noreturn]] void trap(const char* what, const char* file, int line);
 
 // What a module tells of each of its kernels.

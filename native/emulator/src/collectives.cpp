@@ -1,5 +1,6 @@
 // What kernels call: barriers, shuffles, votes, asynchronous copies.
 #include "fibers.h"
+#include "guard.h"
 
 #include <cstring>
 
@@ -108,6 +109,7 @@ void copy_async(void* target, const void* source, unsigned bytes, unsigned sourc
     if (reinterpret_cast<uintptr_t>(target) % bytes || reinterpret_cast<uintptr_t>(source) % bytes) {
         BlockRunner::current()->stop(716, "asynchronous copy of " + std::to_string(bytes) + " bytes at a misaligned address");
     }
+    guard_copy(target, source, bytes, source_bytes);
     memset(target, 0xff, bytes);
     fiber->copies.push_back({target, source, bytes, source_bytes, fiber->groups});
 }
@@ -122,10 +124,20 @@ void copy_async_wait(unsigned groups_left) {
     size_t done = 0;
     for (; done < copies.size() && copies[done].group + groups_left < fiber->groups; done++) {
         const PendingCopy& copy = copies[done];
+        guard_copy(copy.target, copy.source, copy.bytes, copy.source_bytes);
         memcpy(copy.target, copy.source, copy.source_bytes);
         memset(static_cast<char*>(copy.target) + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
     }
     copies.erase(copies.begin(), copies.begin() + long(done));
+}
+
+void fence() {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+unsigned active_lanes() {
+    // lanes run one after the other
+    return 1u << self->lane;
 }
 
 void trap(const char* what, const char* file, int line) {

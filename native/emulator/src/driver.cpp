@@ -1,6 +1,5 @@
 // The driver API as far as a compute library needs it. Real answers to right calls, refusals with a line to wrong ones.
 #include "api.h"
-#include "guard.h"
 #include "launch.h"
 #include "memory.h"
 #include "module.h"
@@ -520,9 +519,6 @@ API int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned 
             say("kernel %s: fails as set", function->entry.name);
             owner->sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
             return;
-        }
-        if (function->module->guarded) {
-            guard_launch(all_pieces());
         }
         Fault fault = run(*function, kept->pointers.data(), grid, block, shared);
         if (fault.code != 0) {

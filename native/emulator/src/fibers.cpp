@@ -77,16 +77,12 @@ BlockRunner* BlockRunner::current() {
     return running;
 }
 
-std::pair<const unsigned char*, const unsigned char*> BlockRunner::stack() const {
+bool BlockRunner::on_own_stack(const unsigned char* address) const {
     const unsigned char* low = stacks_ + static_cast<const Fiber*>(self)->stack * STACK_BYTES;
-    return {low + 4096, low + STACK_BYTES};
+    return address >= low && address < low + STACK_BYTES;
 }
 
-std::pair<const unsigned char*, const unsigned char*> BlockRunner::stacks() const {
-    return {stacks_, stacks_ + MOST_THREADS * STACK_BYTES};
-}
-
-std::string BlockRunner::name(unsigned thread) const {
+std::string BlockRunner::describe(unsigned thread) const {
     return std::string("kernel ") + entry_.name + ", block " + triple(block_.index) + ", thread "
             + triple(fibers_[thread].index);
 }
@@ -99,7 +95,7 @@ bool BlockRunner::run(const Entry& entry, void** parameters, dim3 grid, dim3 siz
     block_ = {index, size, grid, shared_};
     threads_ = size.x * size.y * size.z;
     shared_bytes_ = shared_bytes;
-    barriers_ = 0;
+    barriers_++;
     stopped_ = false;
     free_stacks_.clear();
     for (unsigned i = threads_; i-- > 0;) {
@@ -119,7 +115,6 @@ bool BlockRunner::run(const Entry& entry, void** parameters, dim3 grid, dim3 siz
         warps_[w].ready = 0;
         warps_[w].done = ~all;
         warps_[w].at_barrier = 0;
-        warps_[w].epoch = 0;
         warps_[w].gatherings.clear();
     }
     vote_count_ = vote_any_ = 0;
@@ -298,7 +293,7 @@ void BlockRunner::report_stuck() {
         text += (i ? ", " : " ") + std::to_string(places[i].second) + " " + places[i].first;
     }
     stopped_ = true;
-    fault_ = {719, text};
+    fault_ = {719, text, nullptr};
 }
 
 void BlockRunner::gather(unsigned mask, Collective collective, void* operand, int line) {
@@ -349,9 +344,9 @@ void BlockRunner::complete(Warp& warp, size_t index) {
     }
 }
 
-void BlockRunner::stop(int code, const std::string& text) {
+void BlockRunner::stop(int code, const std::string& text, const void* place) {
     stopped_ = true;
-    fault_ = {code, name(linear(*self)) + ": " + text};
+    fault_ = {code, describe(thread()) + ": " + text, place};
     void* abandoned;
     emulator_switch(&abandoned, scheduler_);
     __builtin_unreachable();

@@ -20,6 +20,7 @@ constexpr size_t SHARED_WITHOUT_OPT_IN = 48 << 10;
 struct Fault {
     int code;
     std::string text;
+    const void* place = nullptr;  // in the kernel's code, where known
 };
 
 using Collective = void (*)(void** operands, unsigned lanes);
@@ -69,18 +70,19 @@ public:
 
     const Fault& fault() const { return fault_; }
     unsigned char* shared() const { return shared_; }
-    // The stack of the running thread.
-    std::pair<const unsigned char*, const unsigned char*> stack() const;
-    std::pair<const unsigned char*, const unsigned char*> stacks() const;
-    unsigned linear(const Thread& thread) const { return unsigned(static_cast<const Fiber*>(&thread) - fibers_.data()); }
-    unsigned barriers() const { return barriers_; }
-    unsigned warp_epoch(unsigned warp) const { return warps_[warp].epoch; }
     size_t shared_bytes() const { return shared_bytes_; }
+    // Whether an address is on the stack of the running thread.
+    bool on_own_stack(const unsigned char* address) const;
+    // Number of the running thread in its block, and counters of what orders it with others: they only ever grow.
+    unsigned thread() const { return unsigned(static_cast<const Fiber*>(self) - fibers_.data()); }
+    unsigned barriers() const { return barriers_; }
+    unsigned warp_epoch() const { return warps_[warp_].epoch; }
+    std::string describe(unsigned thread) const;
 
     // Called by the running thread.
     int wait_at_barrier(Vote vote, int value, int line);
     void gather(unsigned mask, Collective collective, void* operand, int line);
-    [[noreturn]] void stop(int code, const std::string& text);
+    [[noreturn]] void stop(int code, const std::string& text, const void* place = nullptr);
 
     static BlockRunner* current();
 
@@ -93,7 +95,6 @@ private:
     void complete(Warp& warp, size_t gathering);
     bool release_barrier();
     void report_stuck();
-    std::string name(unsigned thread) const;
 
     unsigned char* stacks_;
     unsigned char* shared_;

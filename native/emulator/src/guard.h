@@ -1,13 +1,40 @@
-// What the guarded build of the kernels calls at every access.
+// What the guarded build of the kernels is checked against: every access lies within live device memory, the block's shared
+// memory or the thread's stack, is aligned, and is ordered with the accesses of other threads to the same shared memory.
+// The compiler marks the accesses: -fsanitize=thread calls __tsan_read4(address) and so on, which guard.cpp defines.
 #pragma once
 
+#include "fibers.h"
 #include "memory.h"
 
 #include <vector>
 
 namespace emulator {
 
-// The device memory that the next launch may touch.
-void guard_launch(std::vector<Piece> pieces);
+struct Range {
+    const unsigned char* start;
+    size_t bytes;
+
+    bool holds(const unsigned char* address, size_t count) const {
+        return address >= start && count <= bytes && size_t(address - start) <= bytes - count;
+    }
+};
+
+// Of a launch: the memory it may touch.
+struct GuardedMemory {
+    std::vector<Piece> pieces;   // device memory, in the order of addresses
+    std::vector<Range> program;  // the module itself: constants
+};
+
+// Checks the blocks that the calling host thread runs, for as long as it lives.
+class Guard {
+public:
+    Guard(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared);
+    ~Guard();
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+};
+
+// Accesses that the emulator makes for a thread.
+void guard_copy(const void* target, const void* source, unsigned bytes, unsigned source_bytes);
 
 }  // namespace emulator

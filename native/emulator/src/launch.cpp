@@ -1,10 +1,13 @@
 #include "launch.h"
 #include "api.h"
+#include "guard.h"
 #include "settings.h"
 
+#include <dlfcn.h>
 #include <link.h>
 
 #include <atomic>
+#include <cstdio>
 #include <condition_variable>
 #include <cstring>
 #include <memory>
@@ -15,30 +18,69 @@ namespace emulator {
 
 namespace {
 
-struct Range {
-    unsigned char* start;
-    size_t bytes;
-};
-
 // The thread-local memory of the library that an address belongs to: static shared memory of all its kernels.
-Range thread_local_range(void* anchor) {
+Range thread_local_range(const void* anchor) {
     struct Search {
-        unsigned char* anchor;
+        const unsigned char* anchor;
         Range found;
-    } search{static_cast<unsigned char*>(anchor), {nullptr, 0}};
+    } search{static_cast<const unsigned char*>(anchor), {nullptr, 0}};
     dl_iterate_phdr([](dl_phdr_info* info, size_t, void* argument) {
         auto* s = static_cast<Search*>(argument);
         for (int i = 0; i < info->dlpi_phnum; i++) {
             const auto& header = info->dlpi_phdr[i];
-            auto* start = static_cast<unsigned char*>(info->dlpi_tls_data);
-            if (header.p_type == PT_TLS && start != nullptr && s->anchor >= start && s->anchor < start + header.p_memsz) {
-                s->found = {start, header.p_memsz};
+            Range range{static_cast<const unsigned char*>(info->dlpi_tls_data), header.p_memsz};
+            if (header.p_type == PT_TLS && range.start != nullptr && range.holds(s->anchor, 1)) {
+                s->found = range;
                 return 1;
             }
         }
         return 0;
     }, &search);
     return search.found;
+}
+
+// Where the library that holds an address is loaded.
+std::vector<Range> program_ranges(const void* address) {
+    struct Search {
+        const unsigned char* address;
+        std::vector<Range> found;
+    } search{static_cast<const unsigned char*>(address), {}};
+    dl_iterate_phdr([](dl_phdr_info* info, size_t, void* argument) {
+        auto* s = static_cast<Search*>(argument);
+        std::vector<Range> ranges;
+        bool holds = false;
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+            const auto& header = info->dlpi_phdr[i];
+            if (header.p_type == PT_LOAD) {
+                ranges.push_back({reinterpret_cast<const unsigned char*>(info->dlpi_addr + header.p_vaddr), header.p_memsz});
+                holds |= ranges.back().holds(s->address, 1);
+            }
+        }
+        s->found = holds ? ranges : s->found;
+        return int(holds);
+    }, &search);
+    return search.found;
+}
+
+// The line of the source that an address in a kernel comes from, if the machine has binutils; else nothing.
+std::string source_line(const void* place) {
+    Dl_info library;
+    if (place == nullptr || dladdr(place, &library) == 0) {
+        return "";
+    }
+    char command[4200], line[4096] = "";
+    // the address is where a call returns to: the call lies before it
+    snprintf(command, sizeof command, "addr2line -e '%s' 0x%zx 2>/dev/null", library.dli_fname,
+            size_t(static_cast<const char*>(place) - static_cast<const char*>(library.dli_fbase)) - 1);
+    if (FILE* output = popen(command, "r")) {
+        if (fgets(line, sizeof line, output) == nullptr) {
+            line[0] = 0;
+        }
+        pclose(output);
+    }
+    std::string text(line);
+    text = text.substr(0, text.find('\n'));
+    return text.empty() || text[0] == '?' ? "" : " (" + text.substr(text.rfind('/') + 1) + ")";
 }
 
 struct Job {
@@ -48,15 +90,20 @@ struct Job {
     size_t shared_bytes;
     bool reversed;
     long blocks;
+    GuardedMemory memory;
 
     Job(const Function& f, void** p, dim3 g, dim3 b, size_t s)
         : function(f), parameters(p), grid(g), block(b), shared_bytes(s), reversed(settings::reversed.value != 0),
-          blocks(long(g.x) * g.y * g.z) {}
+          blocks(long(g.x) * g.y * g.z) {
+        if (f.module->guarded) {
+            memory = {all_pieces(), program_ranges(reinterpret_cast<const void*>(f.entry.run))};
+        }
+    }
 
     std::atomic<long> next{0};
     std::atomic<bool> failed{false};
     std::mutex mutex;
-    Fault fault{0, ""};
+    Fault fault{0, "", nullptr};
 };
 
 void work(Job& job) {
@@ -65,11 +112,15 @@ void work(Job& job) {
         runner = std::make_unique<BlockRunner>();
     }
     Range fixed = thread_local_range(job.function.module->shared_anchor());
+    std::unique_ptr<Guard> guard;
+    if (job.function.module->guarded) {
+        guard = std::make_unique<Guard>(*runner, job.memory, fixed);
+    }
     for (long i; !job.failed && (i = job.next.fetch_add(1)) < job.blocks;) {
         long b = job.reversed ? job.blocks - 1 - i : i;
         uint3 index{unsigned(b % job.grid.x), unsigned(b / job.grid.x % job.grid.y),
                 unsigned(b / (long(job.grid.x) * job.grid.y))};
-        memset(fixed.start, 0xff, fixed.bytes);
+        memset(const_cast<unsigned char*>(fixed.start), 0xff, fixed.bytes);
         memset(runner->shared(), 0xff, job.shared_bytes);
         if (!runner->run(job.function.entry, job.parameters, job.grid, job.block, index, job.shared_bytes, {job.reversed})) {
             std::lock_guard<std::mutex> lock(job.mutex);
@@ -147,6 +198,7 @@ Fault run(const Function& function, void** parameters, dim3 grid, dim3 block, si
     // a small launch is over before another host thread wakes up
     long useful = job.blocks * long(block.x) * block.y * block.z < 512 ? 1 : job.blocks;
     Workers::all().run(job, unsigned(std::min(threads, useful)) - 1);
+    job.fault.text += source_line(job.fault.place);
     return job.fault;
 }
 

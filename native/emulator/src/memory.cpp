@@ -49,7 +49,8 @@ std::string nearest(const Table& t, uintptr_t address) {
     const Piece* best = after == t.pieces.end() ? nullptr : &after->second;
     if (after != t.pieces.begin()) {
         const Piece& before = std::prev(after)->second;
-        if (best == nullptr || address - before.address - before.bytes <= best->address - address) {
+        uintptr_t end = before.address + before.bytes;
+        if (best == nullptr || address < end || address - end <= best->address - address) {
             best = &before;
         }
     }

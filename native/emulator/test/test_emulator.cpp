@@ -1,0 +1,425 @@
+// The emulator tried from outside, through the driver API. Prints each failed check; exit code 1 if there is one.
+#include "driver.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace {
+
+int failures = 0;
+std::string section;
+
+void check(bool ok, const std::string& what, int line = __builtin_LINE()) {
+    if (!ok) {
+        failures++;
+        fprintf(stderr, "FAILED: %s: %s (line %d)\n", section.c_str(), what.c_str(), line);
+    }
+}
+
+void succeeds(int code, int line = __builtin_LINE()) {
+    const char* name = "?";
+    cuGetErrorName(code, &name);
+    check(code == 0, std::string("answered ") + std::to_string(code) + " " + name, line);
+}
+
+void answers(int expected, int code, const char* words, int line = __builtin_LINE()) {
+    check(code == expected, "answered " + std::to_string(code) + ", expected " + std::to_string(expected), line);
+    std::string said = emulator_last_words();
+    check(said.find(words) != std::string::npos, "said \"" + said + "\", without \"" + words + "\"", line);
+}
+
+// PTX as far as the emulator reads it: p for 64 bits, i for 32.
+std::string ptx(const char* version, int target) {
+    static const std::pair<const char*, const char*> ENTRIES[] = {{"indices", "p"}, {"warp_functions", "p"}, {"block_sums", "ppi"},
+            {"barrier_votes", "pp"}, {"atomic_functions", "pppp"}, {"copy_through_shared", "ppi"}, {"mma_product", "pppi"},
+            {"store_beyond", "pi"}, {"load_before", "pp"}, {"misaligned_load", "pp"}, {"index_beyond_array", "pi"},
+            {"beyond_dynamic_shared", "p"}, {"missing_barrier", "pp"}, {"missing_warp_barrier", "pp"},
+            {"missing_second_barrier", "pp"}, {"missing_copy_wait", "pp"}, {"barrier_after_exit", "pi"}, {"two_barriers", "p"},
+            {"shuffle_in_branch", "p"}, {"shuffle_outside_mask", "p"}, {"deliberate_trap", "p"}, {"much_shared", "p"},
+            {"only_in_ptx", "p"}};
+    std::string text = std::string(".version ") + version + "\n.target sm_" + std::to_string(target) + "\n.address_size 64\n";
+    for (const auto& entry : ENTRIES) {
+        if (target < 80 && strcmp(entry.first, "mma_product") == 0) {
+            continue;
+        }
+        text += std::string(".visible .entry ") + entry.first + "(\n";
+        for (size_t i = 0; entry.second[i]; i++) {
+            text += std::string(i ? ",\n" : "") + "\t.param " + (entry.second[i] == 'p' ? ".u64" : ".u32") + " " + entry.first
+                    + "_param_" + std::to_string(i);
+        }
+        text += "\n)\n{\n\tret;\n}\n";
+    }
+    return text;
+}
+
+struct Buffer {
+    Address address = 0;
+    size_t bytes;
+
+    explicit Buffer(size_t size) : bytes(size) { succeeds(cuMemAlloc_v2(&address, size)); }
+    template <class T> explicit Buffer(const std::vector<T>& values) : Buffer(values.size() * sizeof(T)) {
+        succeeds(cuMemcpyHtoD_v2(address, values.data(), bytes));
+    }
+    ~Buffer() { cuMemFree_v2(address); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    template <class T> std::vector<T> read() const {
+        std::vector<T> values(bytes / sizeof(T));
+        succeeds(cuMemcpyDtoH_v2(values.data(), address, bytes));
+        return values;
+    }
+};
+
+struct Shape {
+    unsigned grid, block, shared = 0;
+};
+
+void* module_handle = nullptr;
+
+void* function(const char* name) {
+    void* result = nullptr;
+    succeeds(cuModuleGetFunction(&result, module_handle, name));
+    return result;
+}
+
+template <class... A> int launch(const char* name, Shape shape, A... arguments) {
+    void* parameters[] = {&arguments..., nullptr};
+    int code = cuLaunchKernel(function(name), shape.grid, 1, 1, shape.block, 1, 1, shape.shared, nullptr, parameters, nullptr);
+    return code != 0 ? code : cuCtxSynchronize();
+}
+
+void load(int target) {
+    succeeds(cuModuleLoadData(&module_handle, ptx(target == 75 ? "6.3" : "7.0", target).c_str()));
+}
+
+void with(const char* name, const std::function<void()>& body) {
+    section = name;
+    body();
+    emulator_forget_failure();
+}
+
+// A launch that must fail with words, after which the device answers the same until told to forget.
+template <class... A>
+void fails(const char* kernel, int code, const char* words, Shape shape, A... arguments) {
+    section = std::string("fault of ") + kernel;
+    answers(code, launch(kernel, shape, arguments...), words);
+    answers(code, cuCtxSynchronize(), words);
+    check(std::string(emulator_last_words()).find(std::string("kernel ") + kernel) != std::string::npos, "names the kernel");
+    emulator_forget_failure();
+}
+
+void right_kernels() {
+    with("indices", [] {
+        Buffer out(6 * 30 * 4);
+        unsigned n = 0;
+        void* parameters[] = {&out.address};
+        succeeds(cuLaunchKernel(function("indices"), 1, 2, 3, 5, 3, 2, 0, nullptr, parameters, nullptr));
+        for (unsigned value : out.read<unsigned>()) {
+            check(value == n / 30 * 1000 + n % 30, "thread " + std::to_string(n) + " wrote " + std::to_string(value));
+            n++;
+        }
+    });
+    with("warp functions", [] {
+        Buffer out(32 * 12 * 4);
+        succeeds(launch("warp_functions", {1, 32}, out.address));
+        std::vector<int> r = out.read<int>();
+        for (int lane = 0; lane < 32; lane++) {
+            const int expected[] = {50, lane ^ 3, lane < 2 ? lane : lane - 2, lane > 29 ? lane : lane + 2, lane / 8 * 8 + 1,
+                    lane ^ 16, 0x49249249, 1, lane < 16 ? lane ^ 1 : lane ^ 2, 496, -9, -128 * -128 + 127 * -2 - 1 * 3 + 2 + lane};
+            for (int i = 0; i < 12; i++) {
+                check(r[size_t(12 * lane + i)] == expected[i], "lane " + std::to_string(lane) + ", result " + std::to_string(i)
+                        + " is " + std::to_string(r[size_t(12 * lane + i)]) + ", not " + std::to_string(expected[i]));
+            }
+        }
+    });
+    with("block sums", [] {
+        std::vector<float> x(1000);
+        std::vector<float> sums(4, 0);
+        for (size_t i = 0; i < x.size(); i++) {
+            x[i] = float(i % 7);
+            sums[i / 256] += x[i];
+        }
+        Buffer in(x), out(16);
+        succeeds(launch("block_sums", {4, 256, 1024}, in.address, out.address, 1000));
+        check(out.read<float>() == sums, "sums differ");
+    });
+    with("votes at the barrier", [] {
+        Buffer in(std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}), out(12);
+        succeeds(launch("barrier_votes", {1, 10}, in.address, out.address));
+        check(out.read<int>() == std::vector<int>{7, 1, 0}, "votes differ");
+    });
+    with("atomics", [] {
+        Buffer counter(std::vector<int>{0}), sum(std::vector<float>{0}), largest(std::vector<int>{-1}),
+                wide(std::vector<long>{0});
+        succeeds(launch("atomic_functions", {50, 200}, counter.address, sum.address, largest.address, wide.address));
+        check(counter.read<int>()[0] == 10000 && sum.read<float>()[0] == 5000 && largest.read<int>()[0] == 9999
+                && wide.read<long>()[0] == 10000L << 32, "sums differ");
+    });
+    with("asynchronous copies", [] {
+        std::vector<unsigned char> x(16 * 1001);
+        for (size_t i = 0; i < x.size(); i++) {
+            x[i] = static_cast<unsigned char>(i * 31 % 251);
+        }
+        Buffer in(x), out(x.size());
+        succeeds(launch("copy_through_shared", {3, 64, 2 * 64 * 16}, in.address, out.address, 1001));
+        check(out.read<unsigned char>() == x, "copies differ");
+    });
+}
+
+void mma() {
+    section = "mma";
+    const int warps = 6, rounds = 3;
+    std::vector<signed char> a(512 * warps), b(256 * warps);
+    std::vector<int> c(128 * warps), expected(128 * warps);
+    unsigned seed = 1;
+    for (auto* codes : {&a, &b}) {
+        for (signed char& code : *codes) {
+            seed = seed * 1664525 + 1013904223;
+            code = static_cast<signed char>(seed >> 24);
+        }
+    }
+    a[0] = b[0] = -128;
+    for (size_t i = 0; i < c.size(); i++) {
+        size_t warp = i / 128, row = i / 8 % 16, column = i % 8;
+        expected[i] = c[i] = int(i) - 300;
+        for (size_t k = 0; k < 32; k++) {
+            expected[i] += rounds * a[512 * warp + 32 * row + k] * b[256 * warp + 32 * column + k];
+        }
+    }
+    Buffer in_a(a), in_b(b), out(c);
+    succeeds(launch("mma_product", {3, 64}, in_a.address, in_b.address, out.address, rounds));
+    check(out.read<int>() == expected, "products differ");
+}
+
+// Faults that every build finds.
+void found_always() {
+    Buffer y(4096);
+    fails("barrier_after_exit", 719, "40 wait at the barrier", {1, 96}, y.address, 40);
+    fails("barrier_after_exit", 719, "block (0, 0, 0)", {1, 96}, y.address, 40);
+    fails("two_barriers", 719, "32 wait at the barrier of line", {1, 64}, y.address);
+    fails("shuffle_in_branch", 719, "wait for their warp in line", {1, 32}, y.address);
+    fails("shuffle_outside_mask", 719, "lacks the lane that calls it", {1, 32}, y.address);
+    fails("deliberate_trap", 710, "y[threadIdx.x] == 0", {1, 32}, y.address);
+}
+
+void found_by_order() {
+    std::vector<float> x(256), right(256);
+    for (size_t i = 0; i < 256; i++) {
+        x[i] = float(i);
+        right[i] = float((i + 32) % 256);
+    }
+    Buffer in(x), out(1024), pair(128);
+    with("missing barriers show when warps and lanes run backwards", [&] {
+        succeeds(launch("missing_barrier", {1, 256, 1024}, in.address, out.address));
+        auto forwards = out.read<float>();
+        emulator_set("reversed", 1);
+        succeeds(launch("missing_barrier", {1, 256, 1024}, in.address, out.address));
+        auto backwards = out.read<float>();
+        emulator_set("reversed", 0);
+        // each order shows the reads that come before the writes in it
+        check(std::isnan(forwards[0]) && forwards[255] == right[255], "forwards: the first warp reads before the second writes");
+        check(std::isnan(backwards[255]) && backwards[0] == right[0], "backwards: the last warp reads before the first writes");
+    });
+    with("an asynchronous copy that is not waited for", [&] {
+        succeeds(launch("missing_copy_wait", {1, 16, 256}, in.address, out.address));
+        check(std::isnan(out.read<float>()[0]), "its target holds garbage");
+    });
+}
+
+void found_by_guard() {
+    Buffer y(256 * 4), x(1024), z(8192);
+    succeeds(cuMemsetD8_v2(x.address, 0, 1024));
+    fails("store_beyond", 700, "0 bytes after its end", {3, 128}, y.address, 256);
+    fails("store_beyond", 700, "thread (0, 0, 0): writes 4 bytes", {3, 128}, y.address, 256);
+    fails("store_beyond", 700, "probes.cu:", {3, 128}, y.address, 256);
+    fails("load_before", 700, "4 bytes before its start", {1, 32}, x.address, y.address);
+    fails("misaligned_load", 716, "multiple of 16", {1, 4}, x.address, z.address);
+    fails("index_beyond_array", 700, "index 8 is outside of its array", {1, 64}, y.address, 1);
+    fails("beyond_dynamic_shared", 700, "byte 256 of 256 bytes of dynamic shared memory", {1, 64, 256}, y.address);
+    fails("missing_barrier", 719, "race in shared memory", {1, 256, 1024}, x.address, y.address);
+    fails("missing_warp_barrier", 719, "race in shared memory", {1, 32}, x.address, y.address);
+    fails("missing_second_barrier", 719, "another thread read", {1, 64}, x.address, y.address);
+    section = "an address of the host";
+    float host[64] = {};
+    answers(700, launch("store_beyond", {1, 32}, host, 31), "no memory of the device");
+    emulator_forget_failure();
+}
+
+void impossible_launches() {
+    section = "impossible launches";
+    Buffer y(4096);
+    answers(1, launch("much_shared", {0, 32}, y.address), "a size is zero");
+    answers(1, launch("much_shared", {1, 1056}, y.address), "the block is too large: grid (1, 1, 1), block (1056, 1, 1)");
+    answers(1, launch("much_shared", {1, 32, 50000}, y.address), "without cuFuncSetAttribute");
+    answers(1, launch("much_shared", {1, 32, 300000}, y.address), "too much shared memory");
+    answers(1, cuFuncSetAttribute(function("much_shared"), 8, 300000), "more than the 232448 of a block");
+    succeeds(cuFuncSetAttribute(function("much_shared"), 8, 100000));
+    succeeds(launch("much_shared", {1, 32, 100000}, y.address));
+    void* none[] = {nullptr};
+    answers(1, cuLaunchKernel(function("much_shared"), 1, 1, 1, 32, 1, 1, 0, nullptr, none, nullptr), "parameter 0 of 1 is missing");
+    size_t bytes = 12;
+    unsigned char packed[16];
+    memcpy(packed, &y.address, 8);
+    void* extra[] = {reinterpret_cast<void*>(1), packed, reinterpret_cast<void*>(2), &bytes, nullptr};
+    answers(1, cuLaunchKernel(function("much_shared"), 1, 1, 1, 32, 1, 1, 128, nullptr, nullptr, extra), "12 bytes of parameters, expected 8");
+    bytes = 8;
+    succeeds(cuLaunchKernel(function("much_shared"), 1, 1, 1, 32, 1, 1, 128, nullptr, nullptr, extra));
+    succeeds(cuCtxSynchronize());
+    check(y.read<int>()[31] == 1, "a packed launch runs");
+}
+
+void modules() {
+    section = "modules";
+    void *handle, *found;
+    answers(500, cuModuleGetFunction(&found, module_handle, "only_in_ptx"), "only_in_ptx");
+    answers(500, cuModuleGetFunction(&found, module_handle, "nothing"), "nothing");
+    answers(222, cuModuleLoadData(&handle, ptx("9.0", 80).c_str()), "needs a driver for CUDA 13.0");
+    answers(200, cuModuleLoadData(&handle, "no text"), "no PTX");
+    std::string other = ptx("7.0", 80);
+    other.replace(other.find(".u32 store_beyond"), 4, ".u64");
+    answers(218, cuModuleLoadData(&handle, other.c_str()), "kernel store_beyond has other parameters");
+    emulator_set("compute_capability", 75);
+    answers(209, cuModuleLoadData(&handle, ptx("7.0", 80).c_str()), "sm_80");
+    emulator_restore_settings();
+    emulator_set("driver_version", 11000);
+    succeeds(cuModuleLoadData(&handle, ptx("7.0", 80).c_str()));
+    succeeds(cuModuleUnload(handle));
+    emulator_restore_settings();
+}
+
+void memory() {
+    section = "memory";
+    long before = emulator_live_allocations();
+    {
+        Buffer x(1000), y(1000);
+        std::vector<char> host(2000);
+        check(x.read<unsigned char>()[999] == 0xff, "fresh memory is poisoned");
+        answers(1, cuMemcpyHtoD_v2(x.address, host.data(), 1001), "1001 bytes");
+        answers(1, cuMemcpyHtoD_v2(x.address + 999, host.data(), 2), "999 bytes after its start");
+        answers(1, cuMemcpyDtoH_v2(host.data(), x.address - 1, 4), "cuMemcpyDtoH");
+        answers(1, cuMemcpyDtoH_v2(host.data(), reinterpret_cast<Address>(host.data()), 4), "not within one piece");
+        answers(1, cuMemcpyDtoH_v2(reinterpret_cast<void*>(y.address), x.address, 4), "not host memory");
+        answers(1, cuMemcpyDtoD_v2(x.address, y.address, 1001), "cuMemcpyDtoD");
+        answers(1, cuMemsetD32_v2(x.address + 2, 0, 1), "not a multiple of 4");
+        answers(1, cuMemsetD32_v2(x.address, 0, 251), "1004 bytes");
+        answers(1, cuMemFree_v2(x.address + 8), "no start of device memory");
+        check(emulator_live_allocations() == before + 2, "two pieces more");
+    }
+    check(emulator_live_allocations() == before, "all pieces are freed");
+    emulator_set("memory_bytes", 10000);
+    Address large = 0;
+    size_t free_bytes, total_bytes;
+    check(cuMemAlloc_v2(&large, 10001) == 2, "more than there is");
+    {
+        Buffer x(6000);
+        succeeds(cuMemGetInfo_v2(&free_bytes, &total_bytes));
+        check(free_bytes == 4000 && total_bytes == 10000, "free and total bytes");
+        check(cuMemAlloc_v2(&large, 4001) == 2, "more than is left");
+    }
+    emulator_restore_settings();
+    emulator_set("fail_allocation", 2);
+    succeeds(cuMemAlloc_v2(&large, 16));
+    Address second;
+    check(cuMemAlloc_v2(&second, 16) == 2, "the second allocation fails as set");
+    succeeds(cuMemFree_v2(large));
+}
+
+// Work that waits as long as it may shows what is not waited for.
+void deferred() {
+    section = "deferred work";
+    emulator_set("deferred", 1);
+    void *pinned_memory, *one, *two, *event;
+    succeeds(cuMemHostAlloc(&pinned_memory, 4, 0));
+    auto* pinned = static_cast<int*>(pinned_memory);
+    succeeds(cuStreamCreate(&one, 1));
+    succeeds(cuStreamCreate(&two, 1));
+    succeeds(cuEventCreate(&event, 0));
+    Buffer x(4), y(4);
+    *pinned = 1;
+    succeeds(cuMemcpyHtoDAsync_v2(x.address, pinned, 4, one));
+    *pinned = 2;  // too early
+    succeeds(cuStreamSynchronize(one));
+    check(x.read<int>()[0] == 2, "the copy took what was there when it ran");
+    *pinned = 3;
+    succeeds(cuMemcpyHtoDAsync_v2(x.address, pinned, 4, one));
+    succeeds(cuEventRecord(event, one));
+    succeeds(cuMemcpyDtoHAsync_v2(pinned, x.address, 4, two));
+    succeeds(cuStreamSynchronize(two));
+    check(*pinned == 2, "the other stream did not wait");
+    *pinned = 4;
+    succeeds(cuStreamWaitEvent(two, event, 0));
+    succeeds(cuMemcpyDtoHAsync_v2(pinned, x.address, 4, two));
+    succeeds(cuStreamSynchronize(two));
+    check(*pinned == 4, "the other stream waits for the event, before which the copy took 4");
+    int pageable = 5;
+    succeeds(cuMemcpyHtoDAsync_v2(x.address, &pageable, 4, one));
+    pageable = 6;
+    check(x.read<int>()[0] == 5, "pageable memory is read at once");
+    check(cuMemcpyHtoDAsync_v2(x.address, pinned, 8, one) == 1, "beyond the pinned piece");
+    succeeds(cuEventDestroy_v2(event));
+    succeeds(cuStreamDestroy_v2(one));
+    succeeds(cuStreamDestroy_v2(two));
+    succeeds(cuMemFreeHost(pinned_memory));
+    emulator_restore_settings();
+}
+
+void faults_as_set() {
+    section = "faults as set";
+    Buffer y(4096);
+    emulator_set("fail_launch", 2);
+    succeeds(launch("much_shared", {1, 32, 128}, y.address));
+    answers(700, launch("much_shared", {1, 32, 128}, y.address), "fails as set");
+    check(cuMemcpyHtoD_v2(y.address, &failures, 4) == 700, "the failure stays");
+    emulator_forget_failure();
+    succeeds(launch("much_shared", {1, 32, 128}, y.address));
+    emulator_set("fail_init", 100);
+    check(cuInit(0) == 100, "no device");
+    emulator_restore_settings();
+    check(emulator_set("no such setting", 1) == -1, "an unknown setting");
+}
+
+}  // namespace
+
+int main() {
+    void* context;
+    check(cuDevicePrimaryCtxRetain(&context, 0) == 3, "nothing works before cuInit");
+    succeeds(cuInit(0));
+    succeeds(cuDevicePrimaryCtxRetain(&context, 0));
+    Address address;
+    check(cuMemAlloc_v2(&address, 16) == 201, "nothing works without a context");
+    succeeds(cuCtxSetCurrent(context));
+    for (int target : {75, 80}) {
+        for (int guard : {0, 1}) {
+            emulator_set("guard", guard);
+            load(target);
+            for (int reversed : {0, 1}) {
+                emulator_set("reversed", reversed);
+                right_kernels();
+                if (target >= 80) {
+                    mma();
+                }
+                found_always();
+            }
+            emulator_restore_settings();
+            if (guard) {
+                found_by_guard();
+            } else {
+                found_by_order();
+            }
+        }
+    }
+    impossible_launches();
+    modules();
+    memory();
+    deferred();
+    faults_as_set();
+    check(emulator_live_allocations() == 0, "everything is freed");
+    succeeds(cuDevicePrimaryCtxRelease_v2(0));
+    printf("%s\n", failures == 0 ? "all checks passed" : "some checks FAILED");
+    return failures != 0;
+}
