@@ -4,37 +4,38 @@ import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.backend.cuda.CudaBackend;
 import io.github.ptq4vit.backend.cuda.CudaSettings;
 import io.github.ptq4vit.backend.cuda.EmulatedGpu;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /** A backend that has to keep the contract. */
-record BackendUnderTest(String name, Supplier<Backend> open) {
+public record BackendUnderTest(String name, Supplier<Backend> open) {
 
     static Stream<BackendUnderTest> all() {
-        List<BackendUnderTest> all = new ArrayList<>(List.of(
+        return Stream.concat(Stream.of(
                 new BackendUnderTest("plain", PlainBackend::new),
                 new BackendUnderTest("cpu", () -> new CpuBackend(2)),
-                new BackendUnderTest("cpu, float products", () -> CpuBackend.withFloatProducts(2))));
+                new BackendUnderTest("cpu, float products", () -> CpuBackend.withFloatProducts(2))), gpus());
+    }
+
+    /** The CUDA backend on the emulated GPU if that is built, or on the real one if the tests are run for that. */
+    public static Stream<BackendUnderTest> gpus() {
         if (!EmulatedGpu.isUsed()) {
-            all.add(new BackendUnderTest("cuda", () -> new CudaBackend(CudaSettings.standard())));
-            all.add(new BackendUnderTest("cuda, no cuBLAS", () -> CudaBackend.withoutBlas(CudaSettings.standard())));
-        } else if (EmulatedGpu.isBuilt()) {
-            all.add(new BackendUnderTest("cuda, emulated", BackendUnderTest::emulated));
-            all.add(new BackendUnderTest("cuda, emulated: no tensor cores, no cuBLAS, copies late, last threads first",
-                    BackendUnderTest::otherEmulated));
+            return Stream.of(new BackendUnderTest("cuda", () -> new CudaBackend(CudaSettings.standard())),
+                    new BackendUnderTest("cuda, no cuBLAS", () -> CudaBackend.withoutBlas(CudaSettings.standard())));
         }
-        return all.stream();
+        return !EmulatedGpu.isBuilt() ? Stream.empty() : Stream.of(
+                new BackendUnderTest("cuda, emulated, every access checked", BackendUnderTest::checked),
+                new BackendUnderTest("cuda, emulated, older device, no cuBLAS, other orders", BackendUnderTest::older));
     }
 
-    private static Backend emulated() {
-        new EmulatedGpu();
-        return new CudaBackend(CudaSettings.standard());
+    /** Each piece of memory as large as asked for, and no more: accesses are checked against that. */
+    private static Backend checked() {
+        new EmulatedGpu().set("guard", 1);
+        return new CudaBackend(new CudaSettings(0, false, false, false));
     }
 
-    /** All that the other one does not show: an older device, our own float32 products, another order of what has none. */
-    private static Backend otherEmulated() {
+    /** What the other one does not show: no tensor cores, our own float32 products, copies late, the last threads first. */
+    private static Backend older() {
         new EmulatedGpu().set("compute_capability", 75).set("deferred", 1).set("reversed", 1);
         return CudaBackend.withoutBlas(CudaSettings.standard());
     }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.PlainBackend;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
@@ -53,9 +54,10 @@ class FloatAgreementTest {
                 System.out.println(folder + ": there is no Swin network yet, only its layers are compared, one by one");
                 return DynamicContainer.dynamicContainer(folder.toString(), Stream.empty());
             }
-            return DynamicContainer.dynamicContainer(folder.toString(), Stream.of(
+            return DynamicContainer.dynamicContainer(folder.toString(), Stream.concat(Stream.of(
                     backend(path, "float64", PlainBackend::new, false), backend(path, "cpu", () -> new CpuBackend(2), false),
-                    backend(path, "cpu, image by image", () -> new CpuBackend(2), true)));
+                    backend(path, "cpu, image by image", () -> new CpuBackend(2), true)),
+                    BackendUnderTest.gpus().map(gpu -> backend(path, gpu.name(), gpu.open(), false))));
         }
     }
 
