@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.backend.cuda.CudaBackend;
 import io.github.ptq4vit.backend.cuda.CudaSettings;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -72,13 +73,16 @@ public final class Backends {
 
     /** All backends of this version and whether they run here. */
     public static List<Status> all() {
-        return List.of(status("cpu", () -> new CpuBackend(1)), status("cuda", () -> new CudaBackend(CudaSettings.standard())));
+        return List.of(status("cpu", () -> new CpuBackend(1), List::of),
+                status("cuda", () -> new CudaBackend(CudaSettings.standard()), CudaBackend::libraries));
     }
 
-    private static Status status(String name, Supplier<Backend> open) {
+    private static Status status(String name, Supplier<Backend> open, Supplier<List<String>> details) {
         try (Backend backend = open.get()) {
             DeviceInfo info = backend.device();
-            return new Status(name, true, info.device() + ", " + info.integerPath(), List.of());
+            List<String> words = new ArrayList<>(List.of(info.device(), info.integerPath()));
+            words.addAll(details.get());
+            return new Status(name, true, String.join(", ", words), List.of());
         } catch (BackendException e) {
             return new Status(name, false, "", List.of(e.getMessage()));
         }

@@ -19,7 +19,7 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
 
     /** The CUDA backend on the emulated GPU if that is built, or on the real one if the tests are run for that. */
     public static Stream<BackendUnderTest> gpus() {
-        if (!EmulatedGpu.isUsed()) {
+        if (EmulatedGpu.isReplaced()) {
             return Stream.of(new BackendUnderTest("cuda", () -> new CudaBackend(CudaSettings.standard())),
                     new BackendUnderTest("cuda, no cuBLAS", () -> CudaBackend.withoutBlas(CudaSettings.standard())));
         }

@@ -10,6 +10,7 @@ import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -64,6 +65,16 @@ public final class CudaBackend implements Backend {
         return installation;
     }
 
+    /** The libraries' files for a user, and what is missing of them. */
+    public static List<String> libraries() {
+        CudaInstallation installation = CudaLibraries.load();
+        List<String> lines = new ArrayList<>();
+        installation.driver().ifPresent(file -> lines.add("driver " + file));
+        installation.cublas().ifPresent(file -> lines.add("cuBLAS " + file));
+        lines.addAll(installation.reasons());
+        return lines;
+    }
+
     /** Whether the device is NVIDIA's, and not the emulated one of the tests. */
     public boolean isReal() {
         return !device.name().contains("emulated");
@@ -74,7 +85,7 @@ public final class CudaBackend implements Backend {
         return new DeviceInfo("cuda", device.name() + ", driver for CUDA " + device.driverVersion() + ", "
                 + blas.map(b -> "cuBLAS " + b.version() + (device.settings().tf32() ? " in TF32" : ""))
                         .orElse("float32 products by our own kernel, which is slower, for want of cuBLAS"), 1,
-                device.capability() >= 80 ? "int8 tensor cores" : "int8 dot products (dp4a)");
+                device.capability() >= CudaDevice.TENSOR_CORE_KERNELS ? "int8 on tensor cores" : "int8 by dp4a");
     }
 
     /** The device, for what is built on this backend in this package. */

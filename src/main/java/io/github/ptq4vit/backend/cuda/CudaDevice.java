@@ -24,7 +24,8 @@ final class CudaDevice implements AutoCloseable {
     private static final int OLDEST_DRIVER = 12000;
     /** Compute capability 7.5, times 10. */
     private static final int OLDEST_DEVICE = 75;
-    private static final int TENSOR_CORE_KERNELS = 80;
+    /** From which compute capability on kernels multiply codes on tensor cores. */
+    static final int TENSOR_CORE_KERNELS = 80;
 
     private final CudaSettings settings;
     private final CUdevice device = new CUdevice();

@@ -71,7 +71,7 @@ final class DeviceMemory implements AutoCloseable {
             idle.computeIfAbsent(piece.bytes, size -> new ArrayDeque<>()).push(piece);
             idleBytes += piece.bytes;
         } else {
-            free(piece);
+            free(List.of(piece));
         }
     }
 
@@ -101,13 +101,14 @@ final class DeviceMemory implements AutoCloseable {
         idle.values().forEach(pieces::addAll);
         idle.clear();
         idleBytes = 0;
-        pieces.forEach(this::free);
+        free(pieces);
     }
 
-    /** The driver waits for the kernels that use it. */
-    private void free(Piece piece) {
+    /** Kernels that use the pieces may still be waiting. */
+    private void free(List<Piece> pieces) {
         if (device.tryEnter()) {
-            JCudaDriver.cuMemFree(piece.pointer);
+            JCudaDriver.cuStreamSynchronize(device.stream());
+            pieces.forEach(piece -> JCudaDriver.cuMemFree(piece.pointer));
         }
     }
 

@@ -8,6 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.model.RandomVit;
+import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -54,6 +59,26 @@ class CutWorkTest {
             outer.floats(128, MIB / Float.BYTES);
             assertEquals(List.of(1, 8, 8, 8, 8, 7), ranges(backend, 40, 8 * MIB));
         }
+    }
+
+    @Test
+    void aModelThatDoesNotFitAtOnceGivesTheSameLogits() {
+        VitConfig config = new VitConfig("small", 32, 4, 3, 48, 2, 3, 96, 7, false, 1e-6f);
+        VisionTransformer model = RandomVit.of(config, 1);
+        Tensor images = RandomVit.images(config, 23, 2);
+        List<float[]> logits = new ArrayList<>();
+        List<Long> peaks = new ArrayList<>();
+        for (long memory : new long[] {1024L * MIB, 6L * MIB, 6L * MIB}) {
+            gpu.set("memory_bytes", memory);
+            try (CudaBackend backend = CudaBackend.withoutBlas(CudaSettings.standard());
+                    Classifier classifier = Classifier.of(backend, model)) {
+                logits.add(classifier.logits(images).toArray());
+                peaks.add(backend.cudaDevice().memory().peakBytes());
+            }
+        }
+        assertTrue(peaks.get(0) > 6L * MIB && peaks.get(1) < 6L * MIB, peaks.toString());
+        assertArrayEquals(logits.get(0), logits.get(1));
+        assertArrayEquals(logits.get(1), logits.get(2));
     }
 
     @Test

@@ -27,22 +27,26 @@ public final class EmulatedGpu implements AutoCloseable {
         close();
     }
 
-    /** Whether the CUDA tests are to run on it: on a machine with a real GPU they run there if asked to. */
-    public static boolean isUsed() {
-        return folder().isAbsolute();
+    /** Whether the CUDA tests are to run on a real GPU instead: {@code mvn test -Pgpu}. */
+    public static boolean isReplaced() {
+        return Boolean.getBoolean("ptq4vit.tests.gpu");
     }
 
-    /** Whether it has been built. Where tests are run for others to rely on, it must be. */
+    /** Whether it is there for tests. Where tests are run for others to rely on, it must be. */
     public static boolean isBuilt() {
-        boolean built = isUsed() && Files.isRegularFile(folder().resolve("libcuda.so.1"));
-        if (!built && isUsed() && System.getenv("CI") != null) {
-            throw new AssertionError("The emulated GPU is not built: " + folder() + "; install g++ and make, then make -C native/emulator");
+        if (isReplaced()) {
+            return false;
+        }
+        boolean built = Files.isRegularFile(folder().resolve("libcuda.so.1"));
+        if (!built && System.getenv("CI") != null) {
+            throw new AssertionError("The emulated GPU is not built in " + folder()
+                    + "; install g++ and make, then make -C native/emulator");
         }
         return built;
     }
 
     private static Path folder() {
-        return Path.of(System.getProperty(CudaLibraries.FOLDERS_PROPERTY, ""));
+        return Path.of(System.getProperty(CudaLibraries.FOLDERS_PROPERTY, "not set")).toAbsolutePath();
     }
 
     /** Changes a setting until this is closed. */
