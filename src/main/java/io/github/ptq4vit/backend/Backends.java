@@ -1,8 +1,12 @@
 package io.github.ptq4vit.backend;
 
 import io.github.ptq4vit.backend.cpu.CpuBackend;
+import io.github.ptq4vit.backend.cuda.CudaBackend;
+import io.github.ptq4vit.backend.cuda.CudaSettings;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
 
 /** The one place that knows which backends there are. */
 public final class Backends {
@@ -17,7 +21,7 @@ public final class Backends {
     /**
      * Opens a backend.
      *
-     * @param name {@code cpu}, or {@code auto} for the best that this machine has
+     * @param name {@code cpu}, {@code cuda}, or {@code auto} for the best that this machine has
      * @throws BackendException if it cannot run here; nothing else is tried in its place
      */
     public static Backend open(String name) {
@@ -28,28 +32,55 @@ public final class Backends {
      * Opens a backend that keeps to a number of threads.
      *
      * @param name one of {@link #names()}
-     * @param threads at least 1; if absent, one a processor
+     * @param threads of the processor, at least 1; if absent, one a processor
      * @throws BackendException if it cannot run here; nothing else is tried in its place
      */
     public static Backend open(String name, OptionalInt threads) {
-        if (!names().contains(name)) {
-            throw new BackendException("There is no backend '" + name + "'; this version has: " + String.join(", ", names()));
-        }
+        return switch (name) {
+            case "cuda" -> new CudaBackend(CudaSettings.standard());
+            case "cpu" -> cpu(threads);
+            case "auto" -> gpu().<Backend>map(backend -> backend).orElseGet(() -> cpu(threads));
+            default -> throw new BackendException("There is no backend '" + name + "'; this version has: "
+                    + String.join(", ", names()));
+        };
+    }
+
+    private static Backend cpu(OptionalInt threads) {
         return threads.isPresent() ? new CpuBackend(threads.getAsInt()) : new CpuBackend();
+    }
+
+    /** A real GPU, if one works here. */
+    private static Optional<CudaBackend> gpu() {
+        CudaBackend backend;
+        try {
+            backend = new CudaBackend(CudaSettings.standard());
+        } catch (BackendException e) {
+            // whoever wants to know why asks for it by name, or for all()
+            return Optional.empty();
+        }
+        if (backend.isReal()) {
+            return Optional.of(backend);
+        }
+        backend.close();
+        return Optional.empty();
     }
 
     /** What {@link #open} understands. */
     public static List<String> names() {
-        return List.of("auto", "cpu");
+        return List.of("auto", "cpu", "cuda");
     }
 
     /** All backends of this version and whether they run here. */
     public static List<Status> all() {
-        try (CpuBackend cpu = new CpuBackend(1)) {
-            DeviceInfo info = cpu.device();
-            return List.of(new Status("cpu", true, info.device() + ", " + info.integerPath(), List.of()));
+        return List.of(status("cpu", () -> new CpuBackend(1)), status("cuda", () -> new CudaBackend(CudaSettings.standard())));
+    }
+
+    private static Status status(String name, Supplier<Backend> open) {
+        try (Backend backend = open.get()) {
+            DeviceInfo info = backend.device();
+            return new Status(name, true, info.device() + ", " + info.integerPath(), List.of());
         } catch (BackendException e) {
-            return List.of(new Status("cpu", false, "", List.of(e.getMessage())));
+            return new Status(name, false, "", List.of(e.getMessage()));
         }
     }
 }

@@ -1,31 +1,75 @@
 package io.github.ptq4vit.backend.cuda;
 
-/** The kernels of {@code cuda-kernels/}: each constant is an entry of the PTX. */
-enum Kernel {
-    /** y[i] = value. */
-    FILL_F32("fill_f32", 3, 256);
+import java.util.Locale;
 
-    private final String entry;
+/**
+ * The kernels of {@code cuda-kernels/}; the header of each tells its parameters. A constant is the entry's name in capitals.
+ */
+enum Kernel {
+    /** {@code y = (x - mean) / deviation * gamma + beta}, a warp a row. */
+    LAYERNORM_FORWARD_F32(7, 256),
+    /** Gradient of the above, a warp a row. */
+    LAYERNORM_BACKWARD_F32(7, 256),
+    /** {@code y = softmax(scale x)}, a warp a row. */
+    SOFTMAX_FORWARD_F32(5, 256),
+    /** Gradient of the above, a warp a row. */
+    SOFTMAX_BACKWARD_F32(6, 256),
+    /** {@code y = x/2 (1 + erf(x / sqrt 2))}. */
+    GELU_FORWARD_F32(3, 256),
+    /** Gradient of the above. */
+    GELU_BACKWARD_F32(4, 256),
+    /** {@code c = a + b}, b repeated. */
+    ADD_REPEATED_F32(5, 256),
+    /** {@code sum += factor x x}. */
+    ADD_SQUARE_F32(4, 256),
+    /** {@code y = |x|}. */
+    MAGNITUDE_F32(3, 256),
+    /** Copy between strides. */
+    COPY_STRIDED_F32(4, 256),
+    /** The same, four elements at a time. */
+    COPY_STRIDED_F32X4(4, 256),
+    /** Copy between strides that exchanges the innermost axes, by tiles in shared memory. */
+    COPY_TRANSPOSED_F32(3, 256),
+    /** Copy of codes between strides. */
+    COPY_STRIDED_S8(4, 256),
+    /** Codes to numbers between strides. */
+    COPY_WIDENED_S8(4, 256),
+    /** {@code to[i] = from[rows[i]]}. */
+    GATHER_ROWS_F32(5, 256),
+    /** Codes of numbers in one range of a grid. */
+    QUANTIZE_DENSE_S8(5, 256),
+    /** Codes of strided matrices as rows padded with zeros, in all ranges of a grid per head. */
+    QUANTIZE_MATRIX_S8(5, 256),
+    /** Largest numbers or magnitudes per group and part. */
+    REDUCE_MAXIMA_F32(7, 256),
+    /** Sums of rows in float64, a warp a row. */
+    REDUCE_ROWS_F64(4, 256),
+    /** Batched float32 product of any strides, where cuBLAS does not serve. */
+    MATMUL_TILED_F32(4, 256),
+    /** Batched product of codes by tiles of 64 x 64, with steps and bias. */
+    MATMUL_TILE64_S8(8, 128),
+    /** The same by tiles of 128 x 128. */
+    MATMUL_TILE128_S8(8, 256);
+
     private final int parameters;
     private final int blockSize;
 
-    Kernel(String entry, int parameters, int blockSize) {
-        this.entry = entry;
+    Kernel(int parameters, int blockSize) {
         this.parameters = parameters;
         this.blockSize = blockSize;
     }
 
-    /** Name in the PTX. */
+    /** Name of the entry in the PTX. */
     String entry() {
-        return entry;
+        return name().toLowerCase(Locale.ROOT);
     }
 
-    /** How many parameters a launch passes. */
+    /** How many parameters the entry takes. */
     int parameters() {
         return parameters;
     }
 
-    /** Threads of a block that the kernel is written for. */
+    /** Threads of a block. */
     int blockSize() {
         return blockSize;
     }

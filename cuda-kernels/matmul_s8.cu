@@ -1,0 +1,88 @@
+// Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias.
+// A_r is [images, heads, n, padded k], B is [images, heads, m, padded k] (for a linear layer [m, padded k], the weights), both
+// as quantize_matrix_s8 writes them; the integer sums are exact. c is [images, heads, n, m] float32 of any strides.
+// Order of roundings: step(a, r) * step(b); sum to float32, times that; second range added to the first; bias added.
+#include "codes.cuh"
+#include "int8_tile.cuh"
+
+struct CodeProduct {
+    long long n;
+    long long m;
+    long long padded;
+    long long images;
+    long long heads;
+    long long ranges;  // of A, 1 or 2
+    long long grids_a;  // how many grids: one for all, or one a head
+    long long grids_b;
+    long long image_stride;  // of c
+    long long head_stride;
+    long long row_stride;
+    long long column_stride;
+};
+
+namespace matmul {
+
+// bias and steps (a scale for each column, instead of grids of B) are null where they do not apply.
+template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p, const signed char* a, const signed char* b,
+        float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias, int rows, int columns) {
+    __shared__ typename Tile::Shared shared;
+    long long row = (long long) rows * blockIdx.y;
+    long long column = (long long) columns * blockIdx.x;
+    long long batch = p.images * p.heads;
+    for (long long z = blockIdx.z; z < batch; z += gridDim.z) {
+        long long head = z % p.heads;
+        const CodeGrid& grid = grids_a[p.grids_a == 1 ? 0 : head];
+        float step_b = steps == nullptr ? grids_b[p.grids_b == 1 ? 0 : head].range[0].step : 0.0f;
+        const signed char* tile_b = b + (z * p.m + column) * p.padded;
+        float* tile_c = c + z / p.heads * p.image_stride + head * p.head_stride;
+        float values[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4];
+        for (int range = 0; range < p.ranges; range++) {
+            Tile tile;
+            tile.clear();
+            tile.multiply(shared, a + ((range * batch + z) * p.n + row) * p.padded, p.n - row, tile_b, p.m - column, p.padded);
+            float step_a = grid.range[range].step;
+            UNROLLED
+            for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+                UNROLLED
+                for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+                    UNROLLED
+                    for (int s = 0; s < 4; s++) {
+                        long long at = column + Tile::column(j, s);
+                        float scale = __fmul_rn(step_a, steps == nullptr ? step_b : at < p.m ? steps[at] : 0.0f);
+                        float value = __fmul_rn(__int2float_rn(tile.sums[i][j][s]), scale);
+                        values[i][j][s] = range == 0 ? value : __fadd_rn(values[i][j][s], value);
+                    }
+                }
+            }
+        }
+        UNROLLED
+        for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+            UNROLLED
+            for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+                UNROLLED
+                for (int s = 0; s < 4; s++) {
+                    long long at_row = row + Tile::row(i, s);
+                    long long at_column = column + Tile::column(j, s);
+                    if (at_row < p.n && at_column < p.m) {
+                        tile_c[at_row * p.row_stride + at_column * p.column_stride]
+                                = bias == nullptr ? values[i][j][s] : __fadd_rn(values[i][j][s], bias[at_column]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+}  // namespace matmul
+
+// Launch: x m / 64, y n / 64, z images * heads or fewer; 128 threads.
+KERNEL __launch_bounds__(128) matmul_tile64_s8(CodeProduct p, const signed char* a, const signed char* b, float* c,
+        const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
+    matmul::codes<Int8Tile<64, 64, 2, 2>>(p, a, b, c, grids_a, grids_b, steps, bias, 64, 64);
+}
+
+// Launch: x m / 128, y n / 128, z images * heads or fewer; 256 threads.
+KERNEL __launch_bounds__(256) matmul_tile128_s8(CodeProduct p, const signed char* a, const signed char* b, float* c,
+        const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
+    matmul::codes<Int8Tile<128, 128, 2, 4>>(p, a, b, c, grids_a, grids_b, steps, bias, 128, 128);
+}

@@ -1,0 +1,73 @@
+// Numbers to codes.
+#include "codes.cuh"
+#include "rows.cuh"
+
+// codes[i] = code of x[i] in one range of a grid, i < n. Launch: any number of blocks; four at a time where aligned.
+KERNEL quantize_dense_s8(const float* x, signed char* codes, long long n, const CodeGrid* grids, int range) {
+    CodeGrid grid = grids[0];
+    bool aligned = aligned16(x) && (reinterpret_cast<unsigned long long>(codes) & 3) == 0;
+    long long vectors = aligned ? n / 4 : 0;
+    for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
+        Pack<4> pack = load_pack<4>(x + 4 * i);
+        unsigned word = 0;
+        for (int j = 0; j < 4; j++) {
+            word |= (unsigned) (code_of(grid, range, pack.v[j]) & 255) << 8 * j;
+        }
+        reinterpret_cast<unsigned*>(codes)[i] = word;
+    }
+    for (long long i = 4 * vectors + grid_thread(); i < n; i += grid_threads()) {
+        codes[i] = (signed char) code_of(grid, range, x[i]);
+    }
+}
+
+// Matrices [images, heads, rows, k] of any strides, to be multiplied along k.
+struct CodeMatrices {
+    long long images;
+    long long heads;
+    long long rows;
+    long long k;
+    long long padded;  // k rounded up to a multiple of 64
+    long long ranges;
+    long long image_stride;
+    long long head_stride;
+    long long row_stride;
+    long long k_stride;
+};
+
+// codes[range, image, head, row, 0..padded) of x, zeros beyond k; a grid for all, or one a head. A grid with one range has
+// zeros in the second. Launch: x padded / 64, y rows / 64, z images * heads or fewer; 256 threads. A tile of 64 x 64 passes
+// through shared memory, so that reading follows the source's contiguous axis and writing follows k.
+KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes, const CodeGrid* grids,
+                                              int grid_count) {
+    __shared__ unsigned tile[2][64][17];  // words of four codes; 17: the rows of a column lie in different banks
+    bool along_rows = shape.k_stride != 1 && shape.row_stride == 1;
+    long long first_row = 64ll * blockIdx.y;
+    long long first_k = 64ll * blockIdx.x;
+    for (long long z = blockIdx.z; z < shape.images * shape.heads; z += gridDim.z) {
+        long long head = z % shape.heads;
+        CodeGrid grid = grids[grid_count == 1 ? 0 : head];
+        const float* source = x + z / shape.heads * shape.image_stride + head * shape.head_stride;
+        for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) {
+            int r = along_rows ? i & 63 : i >> 6;
+            int c = along_rows ? i >> 6 : i & 63;
+            bool inside = first_row + r < shape.rows && first_k + c < shape.k;
+            float value = inside ? source[(first_row + r) * shape.row_stride + (first_k + c) * shape.k_stride] : 0.0f;
+            for (int range = 0; range < shape.ranges; range++) {
+                int code = inside && range < grid.ranges ? code_of(grid, range, value) : 0;
+                reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
+            }
+        }
+        __syncthreads();
+        for (int range = 0; range < shape.ranges; range++) {
+            signed char* target = codes + ((range * shape.images * shape.heads + z) * shape.rows + first_row) * shape.padded + first_k;
+            for (int i = threadIdx.x; i < 64 * 16; i += blockDim.x) {
+                int r = i >> 4;
+                int word = i & 15;
+                if (first_row + r < shape.rows) {
+                    *reinterpret_cast<unsigned*>(target + r * shape.padded + 4 * word) = tile[range][r][word];
+                }
+            }
+        }
+        __syncthreads();
+    }
+}

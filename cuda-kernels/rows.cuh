@@ -1,0 +1,108 @@
+// What kernels share that give each row of a matrix to a warp, or each element to a thread.
+#pragma once
+
+#include "common.cuh"
+
+// V neighbouring numbers, loaded and stored at once.
+template <int V> struct Pack {
+    float v[V];
+};
+
+template <int V> __device__ __forceinline__ Pack<V> load_pack(const float* p) {
+    Pack<V> pack;
+    if constexpr (V == 4) {
+        float4 four = *reinterpret_cast<const float4*>(p);
+        pack.v[0] = four.x;
+        pack.v[1] = four.y;
+        pack.v[2] = four.z;
+        pack.v[3] = four.w;
+    } else {
+        pack.v[0] = *p;
+    }
+    return pack;
+}
+
+template <int V> __device__ __forceinline__ void store_pack(float* p, Pack<V> pack) {
+    if constexpr (V == 4) {
+        *reinterpret_cast<float4*>(p) = make_float4(pack.v[0], pack.v[1], pack.v[2], pack.v[3]);
+    } else {
+        *p = pack.v[0];
+    }
+}
+
+__device__ __forceinline__ bool aligned16(const void* p) {
+    return (reinterpret_cast<unsigned long long>(p) & 15) == 0;
+}
+
+__device__ __forceinline__ float warp_sum(float value) {
+    for (int distance = 16; distance > 0; distance /= 2) {
+        value += __shfl_xor_sync(0xffffffffu, value, distance);
+    }
+    return value;
+}
+
+__device__ __forceinline__ double warp_sum(double value) {
+    for (int distance = 16; distance > 0; distance /= 2) {
+        value += __shfl_xor_sync(0xffffffffu, value, distance);
+    }
+    return value;
+}
+
+__device__ __forceinline__ float warp_max(float value) {
+    for (int distance = 16; distance > 0; distance /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
+    }
+    return value;
+}
+
+__device__ __forceinline__ int lane() {
+    return threadIdx.x & 31;
+}
+
+// Number of this thread, of this warp, and of all of them in the grid.
+__device__ __forceinline__ long long grid_thread() {
+    return (long long) blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+__device__ __forceinline__ long long grid_threads() {
+    return (long long) gridDim.x * blockDim.x;
+}
+
+__device__ __forceinline__ long long grid_warp() {
+    return grid_thread() / 32;
+}
+
+__device__ __forceinline__ long long grid_warps() {
+    return grid_threads() / 32;
+}
+
+// y[i] = f(x[i]); y may be x.
+template <class F> __device__ __forceinline__ void map_elements(const float* x, float* y, long long n, F f) {
+    long long vectors = aligned16(x) && aligned16(y) ? n / 4 : 0;
+    for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
+        Pack<4> pack = load_pack<4>(x + 4 * i);
+        for (int j = 0; j < 4; j++) {
+            pack.v[j] = f(pack.v[j]);
+        }
+        store_pack<4>(y + 4 * i, pack);
+    }
+    for (long long i = 4 * vectors + grid_thread(); i < n; i += grid_threads()) {
+        y[i] = f(x[i]);
+    }
+}
+
+// y[i] = f(a[i], b[i]); y may be a or b.
+template <class F> __device__ __forceinline__ void map_pairs(const float* a, const float* b, float* y, long long n, F f) {
+    long long vectors = aligned16(a) && aligned16(b) && aligned16(y) ? n / 4 : 0;
+    for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
+        Pack<4> first = load_pack<4>(a + 4 * i);
+        Pack<4> second = load_pack<4>(b + 4 * i);
+        for (int j = 0; j < 4; j++) {
+            first.v[j] = f(first.v[j], second.v[j]);
+        }
+        store_pack<4>(y + 4 * i, first);
+    }
+    for (long long i = 4 * vectors + grid_thread(); i < n; i += grid_threads()) {
+        y[i] = f(a[i], b[i]);
+    }
+}

@@ -1,0 +1,319 @@
+package io.github.ptq4vit.backend.cuda;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendException;
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.DataType;
+import io.github.ptq4vit.backend.DeviceInfo;
+import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import jcuda.driver.JCudaDriver;
+
+/**
+ * All operations on one NVIDIA GPU, in the order in which they are asked for. They return before the device is done; what
+ * brings numbers to the host waits.
+ */
+public final class CudaBackend implements Backend {
+    private final CudaDevice device;
+    private final Optional<Blas> blas;
+    private final FloatProducts floatProducts;
+    private final IntegerProducts integerProducts;
+    private final StridedCopy copies;
+    private final Reductions reductions;
+
+    /**
+     * Opens a device.
+     *
+     * @throws BackendException if that cannot be; the message has all reasons
+     */
+    public CudaBackend(CudaSettings settings) {
+        this(settings, installation().hasCublas());
+    }
+
+    /** The backend as it is where there is no cuBLAS, whatever this machine has. */
+    public static CudaBackend withoutBlas(CudaSettings settings) {
+        installation();
+        return new CudaBackend(settings, false);
+    }
+
+    private CudaBackend(CudaSettings settings, boolean withBlas) {
+        this.device = new CudaDevice(settings);
+        try {
+            this.blas = withBlas ? Optional.of(new Blas(device)) : Optional.empty();
+        } catch (RuntimeException | Error e) {
+            device.close();
+            throw e;
+        }
+        this.floatProducts = new FloatProducts(device, blas);
+        this.integerProducts = new IntegerProducts(device);
+        this.copies = new StridedCopy(device);
+        this.reductions = new Reductions(device);
+    }
+
+    private static CudaInstallation installation() {
+        CudaInstallation installation = CudaLibraries.load();
+        if (!installation.hasDriver()) {
+            throw new BackendException("The CUDA backend cannot run here: " + String.join("; ", installation.reasons()));
+        }
+        return installation;
+    }
+
+    /** Whether the device is NVIDIA's, and not the emulated one of the tests. */
+    public boolean isReal() {
+        return !device.name().contains("emulated");
+    }
+
+    @Override
+    public DeviceInfo device() {
+        return new DeviceInfo("cuda", device.name() + ", driver for CUDA " + device.driverVersion() + ", "
+                + blas.map(b -> "cuBLAS " + b.version() + (device.settings().tf32() ? " in TF32" : ""))
+                        .orElse("float32 products by our own kernel, which is slower, for want of cuBLAS"), 1,
+                device.capability() >= 80 ? "int8 tensor cores" : "int8 dot products (dp4a)");
+    }
+
+    /** The device, for what is built on this backend in this package. */
+    CudaDevice cudaDevice() {
+        return device;
+    }
+
+    @Override
+    public Scope scope() {
+        return new CudaScope(device.memory());
+    }
+
+    /**
+     * Runs the part on this thread, on ranges as large as the memory allows: launches are what costs, not images. How much a
+     * part takes is known to nobody but itself, and a part that accumulates must not be done twice; so the first item goes
+     * alone, its peak is measured, and the rest is cut to fit. The ranges are powers of two unless all the rest fits, so that
+     * a little more or less free memory rarely changes the shapes of products, and with them roundings.
+     */
+    @Override
+    public void parallel(int items, Part part) {
+        long bytesAnItem = 0;
+        for (int from = 0; from < items;) {
+            int count = from == 0 ? 1 : fitting(items - from, bytesAnItem);
+            long before = device.memory().liveBytes();
+            device.memory().restartPeak();
+            try (Scope scope = scope()) {
+                part.run(from, from + count, scope);
+            }
+            bytesAnItem = Math.max(bytesAnItem, (device.memory().peakBytes() - before + count - 1) / count);
+            from += count;
+        }
+    }
+
+    private int fitting(int items, long bytesAnItem) {
+        if (bytesAnItem == 0) {
+            return items;
+        }
+        // a tenth is left to rounding, to pieces of other sizes, and to cuBLAS
+        long fit = device.memory().availableBytes() / 10 * 9 / bytesAnItem;
+        return fit >= items ? items : (int) Long.highestOneBit(Math.max(1, fit));
+    }
+
+    @Override
+    public void upload(Tensor from, View to) {
+        if (from.shape().elements() != to.elements()) {
+            throw new IllegalArgumentException("Cannot upload " + from.shape() + " to " + to);
+        }
+        device.transfers().upload((start, piece) -> piece.asFloatBuffer().put(0, from.data(), (int) (start / Float.BYTES),
+                piece.remaining() / Float.BYTES), device.address(floats(to)), to.elements() * Float.BYTES);
+    }
+
+    @Override
+    public Tensor download(View from) {
+        float[] copy = new float[Math.toIntExact(from.elements())];
+        device.transfers().download(device.address(floats(from)), (start, piece) -> piece.asFloatBuffer().get(copy,
+                (int) (start / Float.BYTES), piece.remaining() / Float.BYTES), from.elements() * Float.BYTES);
+        return Tensor.of(Shape.of(from.sizes()), copy);
+    }
+
+    @Override
+    public Linear linear(Scope owner, Tensor weight, Optional<Tensor> bias) {
+        View weights = uploaded(owner, weight);
+        return new CudaLinear((CudaScope) owner, weight.shape().size(1), weight.shape().size(0), weights, Optional.empty(),
+                bias.map(b -> uploaded(owner, b)));
+    }
+
+    @Override
+    public Linear linear(Scope owner, byte[] codes, float[] steps, int inputs, Optional<Tensor> bias) {
+        return integerProducts.weights((CudaScope) owner, codes, steps, inputs, bias.map(b -> uploaded(owner, b)));
+    }
+
+    private View uploaded(Scope owner, Tensor tensor) {
+        View view = owner.floats(tensor.shape().toArray());
+        upload(tensor, view);
+        return view;
+    }
+
+    @Override
+    public void linear(View x, Linear weights, View y) {
+        CudaLinear w = CudaLinear.of(weights, false, x, y);
+        floatProducts.multiply(x.rows(), w.weights().transpose(), y.rows());
+        w.bias().ifPresent(bias -> add(y, bias, y));
+    }
+
+    @Override
+    public void linearBackward(View dy, Linear weights, View dx) {
+        CudaLinear w = CudaLinear.of(weights, false, dx, dy);
+        floatProducts.multiply(dy.rows(), w.weights(), dx.rows());
+    }
+
+    @Override
+    public void linear(View x, CodeGrid grid, Linear weights, View y) {
+        integerProducts.linear(x, grid, weights, y);
+    }
+
+    @Override
+    public void matmul(View a, View b, View c) {
+        floatProducts.multiply(a, b, c);
+    }
+
+    @Override
+    public void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        integerProducts.matmul(a, gridsA, b, gridsB, c);
+    }
+
+    @Override
+    public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
+        device.launch(Kernel.LAYERNORM_FORWARD_F32).view(floats(x)).view(row(gamma, x)).view(row(beta, x)).view(like(y, x))
+                .count(rows(x)).integer(x.size(-1)).number(epsilon).overRows(rows(x));
+    }
+
+    @Override
+    public void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx) {
+        device.launch(Kernel.LAYERNORM_BACKWARD_F32).view(floats(x)).view(row(gamma, x)).view(like(dy, x)).view(like(dx, x))
+                .count(rows(x)).integer(x.size(-1)).number(epsilon).overRows(rows(x));
+    }
+
+    @Override
+    public void softmax(View x, float scale, View y) {
+        device.launch(Kernel.SOFTMAX_FORWARD_F32).view(floats(x)).view(like(y, x)).count(rows(x)).integer(x.size(-1))
+                .number(scale).overRows(rows(x));
+    }
+
+    @Override
+    public void softmaxBackward(View y, View dy, float scale, View dx) {
+        device.launch(Kernel.SOFTMAX_BACKWARD_F32).view(floats(y)).view(like(dy, y)).view(like(dx, y)).count(rows(y))
+                .integer(y.size(-1)).number(scale).overRows(rows(y));
+    }
+
+    @Override
+    public void gelu(View x, View y) {
+        device.launch(Kernel.GELU_FORWARD_F32).view(floats(x)).view(like(y, x)).count(x.elements()).over(vectors(x));
+    }
+
+    @Override
+    public void geluBackward(View x, View dy, View dx) {
+        device.launch(Kernel.GELU_BACKWARD_F32).view(floats(x)).view(like(dy, x)).view(like(dx, x)).count(x.elements())
+                .over(vectors(x));
+    }
+
+    @Override
+    public void add(View a, View b, View c) {
+        if (b.rank() > a.rank() || !Arrays.equals(a.sizes(), a.rank() - b.rank(), a.rank(), b.sizes(), 0, b.rank())) {
+            throw new IllegalArgumentException("Cannot add " + b + " to " + a);
+        }
+        device.launch(Kernel.ADD_REPEATED_F32).view(floats(a)).view(floats(b)).view(like(c, a)).count(a.elements())
+                .count(b.elements()).over(vectors(a));
+    }
+
+    @Override
+    public void addSquare(View x, float factor, View sum) {
+        device.launch(Kernel.ADD_SQUARE_F32).view(floats(x)).view(like(sum, x)).count(x.elements()).number(factor)
+                .over(vectors(x));
+    }
+
+    @Override
+    public void magnitudes(View x, View y) {
+        device.launch(Kernel.MAGNITUDE_F32).view(floats(x)).view(like(y, x)).count(x.elements()).over(vectors(x));
+    }
+
+    @Override
+    public void zero(View x) {
+        CudaBuffer.dense(x, x.buffer().type());
+        device.enter();
+        device.checkWork(JCudaDriver.cuMemsetD8Async(new DevicePointer(device.address(x)), (byte) 0,
+                x.elements() * x.buffer().type().bytes(), device.stream()), "Setting memory to zero on");
+    }
+
+    @Override
+    public void copy(View from, View to) {
+        copies.copy(from, to);
+    }
+
+    @Override
+    public void gather(View from, int[] rows, View to) {
+        reductions.gather(floats(from), rows, floats(to));
+    }
+
+    @Override
+    public void quantize(View x, CodeGrid grid, int range, View codes) {
+        if (codes.elements() != x.elements() || range < 0 || range >= grid.ranges().size()) {
+            throw new IllegalArgumentException("Codes of " + x + " in range " + range + " of " + grid + " do not fill " + codes);
+        }
+        try (CudaScope scope = new CudaScope(device.memory())) {
+            device.launch(Kernel.QUANTIZE_DENSE_S8).view(floats(x)).view(CudaBuffer.dense(codes, DataType.INT8))
+                    .count(x.elements()).address(GridTable.upload(device, scope, List.of(grid))).integer(range).over(vectors(x));
+        }
+    }
+
+    @Override
+    public float[] maxima(View x, boolean absolute) {
+        return reductions.maxima(floats(x), absolute);
+    }
+
+    @Override
+    public double[] rowSums(View x) {
+        return reductions.rowSums(floats(x));
+    }
+
+    @Override
+    public Scoring scoring(Scope owner, MatmulProblem problem) {
+        throw new UnsupportedOperationException("Scoring on CUDA");
+    }
+
+    /** Bytes that scopes hold at the moment. */
+    long liveBytes() {
+        return device.memory().liveBytes();
+    }
+
+    @Override
+    public void close() {
+        blas.ifPresent(Blas::close);
+        device.close();
+    }
+
+    private static View floats(View view) {
+        return CudaBuffer.dense(view, DataType.FLOAT32);
+    }
+
+    private static View like(View view, View other) {
+        if (view.elements() != other.elements()) {
+            throw new IllegalArgumentException(view + " is not as large as " + other);
+        }
+        return floats(view);
+    }
+
+    private static View row(View view, View rows) {
+        if (view.elements() != rows.size(-1)) {
+            throw new IllegalArgumentException(view + " is not as long as the rows of " + rows);
+        }
+        return floats(view);
+    }
+
+    private static long rows(View x) {
+        return x.size(-1) == 0 ? 0 : x.elements() / x.size(-1);
+    }
+
+    /** Elementwise kernels take four at a time. */
+    private static long vectors(View x) {
+        return (x.elements() + 3) / 4;
+    }
+}

@@ -1,0 +1,252 @@
+package io.github.ptq4vit.backend.cuda;
+
+import io.github.ptq4vit.backend.BackendException;
+import io.github.ptq4vit.backend.View;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.Map;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUdevice;
+import jcuda.driver.CUdevice_attribute;
+import jcuda.driver.CUfunction;
+import jcuda.driver.CUmodule;
+import jcuda.driver.CUresult;
+import jcuda.driver.CUstream;
+import jcuda.driver.CUstream_flags;
+import jcuda.driver.JCudaDriver;
+
+/** One GPU: its primary context, one stream that everything runs on in order, the kernels and the memory. */
+final class CudaDevice implements AutoCloseable {
+    /** CUDA 12.0, whose drivers are R525 and later. */
+    private static final int OLDEST_DRIVER = 12000;
+    /** Compute capability 7.5, times 10. */
+    private static final int OLDEST_DEVICE = 75;
+    private static final int TENSOR_CORE_KERNELS = 80;
+
+    private final CudaSettings settings;
+    private final CUdevice device = new CUdevice();
+    private final CUcontext context = new CUcontext();
+    private final CUstream stream = new CUstream();
+    private final CUmodule module = new CUmodule();
+    private final Map<Kernel, CUfunction> functions = new EnumMap<>(Kernel.class);
+    private final int driver;
+    private final String name;
+    private final int capability;
+    private final int multiprocessors;
+    private final DeviceMemory memory;
+    private final Transfers transfers;
+    private String lastLaunch = "none yet";
+    private boolean closed;
+
+    /** Opens a device; JCuda's natives must have been loaded. */
+    CudaDevice(CudaSettings settings) {
+        this.settings = settings;
+        int result = JCudaDriver.cuInit(0);
+        if (result == CUresult.CUDA_ERROR_NO_DEVICE) {
+            throw new BackendException("The NVIDIA driver sees no GPU here (CUDA_ERROR_NO_DEVICE); look at nvidia-smi and"
+                    + " CUDA_VISIBLE_DEVICES");
+        }
+        CudaErrors.check(result, "Starting the NVIDIA driver");
+        int[] value = {0};
+        CudaErrors.check(JCudaDriver.cuDriverGetVersion(value), "Asking for the driver's version");
+        this.driver = value[0];
+        if (driver < OLDEST_DRIVER) {
+            throw new BackendException("The NVIDIA driver knows CUDA " + version(driver) + ", " + version(OLDEST_DRIVER)
+                    + " is needed; install driver R525 or later");
+        }
+        CudaErrors.check(JCudaDriver.cuDeviceGetCount(value), "Counting the devices");
+        if (settings.device() >= value[0]) {
+            throw new BackendException("There is no device " + settings.device() + "; the NVIDIA driver sees "
+                    + (value[0] == 1 ? "one, device 0" : value[0] + ", counted from 0"));
+        }
+        CudaErrors.check(JCudaDriver.cuDeviceGet(device, settings.device()), "Opening device " + settings.device());
+        this.name = readName();
+        this.capability = 10 * attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+                + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+        if (capability < OLDEST_DEVICE) {
+            throw new BackendException(words() + " has compute capability " + capability / 10 + "." + capability % 10
+                    + "; 7.5 (Turing) or later is needed");
+        }
+        this.multiprocessors = attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+        CudaErrors.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "Opening a context on " + words());
+        this.memory = new DeviceMemory(this, settings.caching());
+        this.transfers = new Transfers(this);
+        try {
+            enter();
+            CudaErrors.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "Creating a stream on "
+                    + words());
+            loadKernels();
+        } catch (BackendException e) {
+            close();
+            throw e;
+        }
+    }
+
+    private String readName() {
+        byte[] bytes = new byte[256];
+        CudaErrors.check(JCudaDriver.cuDeviceGetName(bytes, bytes.length, device), "Asking for the device's name");
+        return new String(bytes, StandardCharsets.UTF_8).split("\0")[0].trim();
+    }
+
+    private int attribute(int attribute) {
+        int[] value = {0};
+        CudaErrors.check(JCudaDriver.cuDeviceGetAttribute(value, attribute, device), "Asking " + words() + " for an attribute");
+        return value[0];
+    }
+
+    private void loadKernels() {
+        String resource = "/kernels/ptq4vit-sm" + (capability >= TENSOR_CORE_KERNELS ? 80 : 75) + ".ptx";
+        byte[] ptx;
+        try (InputStream in = CudaDevice.class.getResourceAsStream(resource)) {
+            if (in == null) {
+                throw new BackendException("The kernels " + resource + " are missing in this build; run make -C cuda-kernels");
+            }
+            ptx = in.readAllBytes();
+        } catch (IOException e) {
+            throw new BackendException("The kernels " + resource + " cannot be read", e);
+        }
+        // the driver reads up to a zero byte
+        int result = JCudaDriver.cuModuleLoadData(module, Arrays.copyOf(ptx, ptx.length + 1));
+        if (result == CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION) {
+            throw new BackendException("The NVIDIA driver (CUDA " + version(driver) + ") is too old for the kernels "
+                    + resource + "; install driver R525 or later");
+        }
+        CudaErrors.check(result, "Loading the kernels " + resource + " on " + words());
+        for (Kernel kernel : Kernel.values()) {
+            CUfunction function = new CUfunction();
+            CudaErrors.check(JCudaDriver.cuModuleGetFunction(function, module, kernel.entry()), "Looking for kernel "
+                    + kernel.entry() + " in " + resource);
+            functions.put(kernel, function);
+        }
+    }
+
+    /** Makes this device the calling thread's; every call of the driver needs it. */
+    void enter() {
+        if (closed) {
+            throw new BackendException("The CUDA backend is closed");
+        }
+        CudaErrors.check(JCudaDriver.cuCtxSetCurrent(context), "Switching to " + words());
+    }
+
+    /** The same for what frees: a device that failed lets nothing be freed one by one, its context takes it all. */
+    boolean tryEnter() {
+        return !closed && JCudaDriver.cuCtxSetCurrent(context) == CUresult.CUDA_SUCCESS;
+    }
+
+    /** A launch of a kernel on this device, still without parameters. */
+    Launch launch(Kernel kernel) {
+        return new Launch(this, kernel);
+    }
+
+    /** Waits until everything on the stream is done. Failures of kernels show here. */
+    void synchronize() {
+        enter();
+        checkWork(JCudaDriver.cuStreamSynchronize(stream), "Waiting for");
+    }
+
+    /** Throws unless a call that may tell of earlier kernels went well. */
+    void checkWork(int result, String what) {
+        if (result != CUresult.CUDA_SUCCESS) {
+            throw new BackendException(what + " " + words() + " failed: " + CudaErrors.words(result) + "; last launched: "
+                    + lastLaunch + (settings.synchronous() ? ""
+                    : "; an earlier kernel may have failed, -Dptq4vit.cuda.synchronous=true shows which"));
+        }
+    }
+
+    /** Notes a kernel for the messages of what fails later. */
+    void launched(String what) {
+        lastLaunch = what;
+    }
+
+    /** Address of a view's first element, which must lie on this device. */
+    long address(View view) {
+        return CudaBuffer.address(view, memory);
+    }
+
+    CUstream stream() {
+        return stream;
+    }
+
+    CUfunction function(Kernel kernel) {
+        return functions.get(kernel);
+    }
+
+    CudaSettings settings() {
+        return settings;
+    }
+
+    DeviceMemory memory() {
+        return memory;
+    }
+
+    Transfers transfers() {
+        return transfers;
+    }
+
+    /** Compute capability times 10. */
+    int capability() {
+        return capability;
+    }
+
+    int multiprocessors() {
+        return multiprocessors;
+    }
+
+    /** Version of CUDA that the driver knows, as {@code 12.4}. */
+    String driverVersion() {
+        return version(driver);
+    }
+
+    /** The device for messages. */
+    String words() {
+        return "device " + settings.device() + " (" + name + ")";
+    }
+
+    /** The device's name as the driver gives it. */
+    String name() {
+        return name;
+    }
+
+    /** Memory that no program uses. */
+    long freeBytes() {
+        return memoryInfo()[0];
+    }
+
+    /** All of the device's memory. */
+    long totalBytes() {
+        return memoryInfo()[1];
+    }
+
+    private long[] memoryInfo() {
+        enter();
+        long[] free = {0};
+        long[] total = {0};
+        checkWork(JCudaDriver.cuMemGetInfo(free, total), "Asking for the memory of");
+        return new long[] {free[0], total[0]};
+    }
+
+    private static String version(int number) {
+        return number / 1000 + "." + number % 1000 / 10;
+    }
+
+    /** Frees what is on the device; failures of kernels no longer matter. */
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        tryEnter();
+        JCudaDriver.cuStreamSynchronize(stream);
+        transfers.close();
+        memory.close();
+        if (!functions.isEmpty()) {
+            JCudaDriver.cuModuleUnload(module);
+        }
+        JCudaDriver.cuStreamDestroy(stream);
+        closed = true;
+        JCudaDriver.cuDevicePrimaryCtxRelease(device);
+    }
+}
