@@ -31,11 +31,33 @@
 // Source: PTX ISA, "Matrix fragments for mma.m16n8k32".
 __device__ __forceinline__ void mma_m16n8k32_s8(int d[4], const unsigned a[4], const unsigned b[2], const int c[4]) {
 #ifdef PTQ4VIT_EMULATOR
-    emulator::mma_m16n8k32_s8(d, a, b, c, __LINE__);
+    for (int i = 0; i < 4; i++) {
+        d[i] = c[i];
+    }
+    emulator::mma_m16n8k32_s8(reinterpret_cast<int(*)[4]>(d), reinterpret_cast<const unsigned(*)[4]>(a),
+                              reinterpret_cast<const unsigned(*)[2]>(b), 1, 1, __LINE__);
 #else
     asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
         : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+#endif
+}
+
+// The same for fragments of A one below the other and of B side by side: D += A B, at most 8 x 8 of them. On the emulated GPU
+// the lanes of a warp then meet once and not for each product, which is most of the time of a product there.
+template <int ROWS, int COLUMNS>
+__device__ __forceinline__ void mma_m16n8k32_s8(int (&d)[ROWS][COLUMNS][4], const unsigned (&a)[ROWS][4],
+                                                const unsigned (&b)[COLUMNS][2]) {
+#ifdef PTQ4VIT_EMULATOR
+    emulator::mma_m16n8k32_s8(d[0], a, b, ROWS, COLUMNS, __LINE__);
+#else
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++) {
+            mma_m16n8k32_s8(d[i][j], a[i], b[j], d[i][j]);
+        }
+    }
 #endif
 }
 #endif

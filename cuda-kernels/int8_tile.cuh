@@ -140,18 +140,15 @@ private:
                     a[i][part] = word(stage.a, first_row() + 16 * i + group + 8 * (part & 1), 8 * step + member + 4 * (part >> 1));
                 }
             }
+            unsigned b[FRAGMENTS_B][2];
             UNROLLED
             for (int j = 0; j < FRAGMENTS_B; j++) {
-                unsigned b[2];
                 UNROLLED
                 for (int part = 0; part < 2; part++) {
-                    b[part] = word(stage.b, first_column() + 8 * j + group, 8 * step + member + 4 * part);
-                }
-                UNROLLED
-                for (int i = 0; i < FRAGMENTS_A; i++) {
-                    mma_m16n8k32_s8(sums[i][j], a[i], b, sums[i][j]);
+                    b[j][part] = word(stage.b, first_column() + 8 * j + group, 8 * step + member + 4 * part);
                 }
             }
+            mma_m16n8k32_s8(sums, a, b);
         }
     }
 #else

@@ -37,8 +37,9 @@ enum class Reduction { add, min_signed, max_signed, min_unsigned, max_unsigned, 
 unsigned reduce(unsigned mask, unsigned value, Reduction reduction, int line);
 unsigned active_lanes();
 
-// D = A B + C for a whole warp, fragments as the PTX ISA lays them out for mma.m16n8k32 of s8.
-void mma_m16n8k32_s8(int d[4], const unsigned a[4], const unsigned b[2], const int c[4], int line);
+// D += A B for a whole warp, fragments as the PTX ISA lays them out for mma.m16n8k32 of s8: `rows` of A, `columns` of B, and
+// of D all pairs of them, those of one fragment of A side by side.
+void mma_m16n8k32_s8(int (*d)[4], const unsigned (*a)[4], const unsigned (*b)[2], int rows, int columns, int line);
 
 // cp.async: the bytes arrive when the thread waits for their group; until then the target holds garbage.
 void copy_async(void* target, const void* source, unsigned bytes, unsigned source_bytes);

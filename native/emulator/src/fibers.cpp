@@ -168,8 +168,8 @@ void BlockRunner::start(unsigned thread, void** save) {
     free_stacks_.pop_back();
     fibers_[thread].stack = stack;
     warps_[thread / WARP].fresh &= ~lane_bit(thread % WARP);
-    // stacks start at different cache sets; six registers and the address of carry() are popped
-    void** top = reinterpret_cast<void**>(stacks_ + (stack + 1) * STACK_BYTES - 64 - stack % 16 * 64);
+    // their tops are spread over the sets of the caches; six registers and the address of carry() are popped
+    void** top = reinterpret_cast<void**>(stacks_ + (stack + 1) * STACK_BYTES - 64 - stack * 448 % (STACK_BYTES / 2));
     *--top = nullptr;
     *--top = reinterpret_cast<void*>(&BlockRunner::carry);
     top -= 6;

@@ -11,7 +11,7 @@
 namespace emulator {
 
 constexpr unsigned WARP = 32;
-constexpr size_t STACK_BYTES = 64 << 10;
+constexpr size_t STACK_BYTES = 128 << 10;
 constexpr unsigned MOST_THREADS = 1024;
 constexpr size_t MOST_SHARED = 227 << 10;
 constexpr size_t SHARED_WITHOUT_OPT_IN = 48 << 10;

@@ -122,6 +122,28 @@ KERNEL mma_product(const signed char* a, const signed char* b, int* c, int round
         own_c[(group + i / 2 * 8) * 8 + 2 * member + i % 2] = d[i];
     }
 }
+
+// c[32][24] += a[32][32] b[24][32]^T, `rounds` times; two by three fragments, one product a warp.
+KERNEL mma_products(const signed char* a, const signed char* b, int* c, int rounds) {
+    unsigned warp = GLOBAL_THREAD / 32, lane = threadIdx.x % 32, group = lane / 4, member = lane % 4;
+    unsigned fragments_a[2][4], fragments_b[3][2];
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned row = i / 4 * 16 + group + i % 2 * 8;
+        fragments_a[i / 4][i % 4] = *reinterpret_cast<const unsigned*>(a + 1024 * warp + row * 32 + i % 4 / 2 * 16 + 4 * member);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        unsigned row = i / 2 * 8 + group;
+        fragments_b[i / 2][i % 2] = *reinterpret_cast<const unsigned*>(b + 768 * warp + row * 32 + i % 2 * 16 + 4 * member);
+    }
+    int d[2][3][4] = {};
+    for (int r = 0; r < rounds; r++) {
+        mma_m16n8k32_s8(d, fragments_a, fragments_b);
+    }
+    for (unsigned i = 0; i < 24; i++) {
+        unsigned row = i / 12 * 16 + group + i % 4 / 2 * 8, column = i / 4 % 3 * 8 + 2 * member + i % 2;
+        c[768 * warp + row * 24 + column] += d[i / 12][i / 4 % 3][i % 4];
+    }
+}
 #endif
 
 // --- with a fault

@@ -35,7 +35,7 @@ void answers(int expected, int code, const char* words, int line = __builtin_LIN
 // PTX as far as the emulator reads it: p for 64 bits, i for 32.
 std::string ptx(const char* version, int target) {
     static const std::pair<const char*, const char*> ENTRIES[] = {{"indices", "p"}, {"warp_functions", "p"}, {"block_sums", "ppi"},
-            {"barrier_votes", "pp"}, {"atomic_functions", "pppp"}, {"copy_through_shared", "ppi"}, {"mma_product", "pppi"},
+            {"barrier_votes", "pp"}, {"atomic_functions", "pppp"}, {"copy_through_shared", "ppi"}, {"mma_product", "pppi"}, {"mma_products", "pppi"},
             {"store_beyond", "pi"}, {"load_before", "pp"}, {"misaligned_load", "pp"}, {"index_beyond_array", "pi"},
             {"beyond_dynamic_shared", "p"}, {"missing_barrier", "pp"}, {"missing_warp_barrier", "pp"},
             {"missing_second_barrier", "pp"}, {"missing_copy_wait", "pp"}, {"barrier_after_exit", "pi"}, {"two_barriers", "p"},
@@ -43,7 +43,7 @@ std::string ptx(const char* version, int target) {
             {"only_in_ptx", "p"}};
     std::string text = std::string(".version ") + version + "\n.target sm_" + std::to_string(target) + "\n.address_size 64\n";
     for (const auto& entry : ENTRIES) {
-        if (target < 80 && strcmp(entry.first, "mma_product") == 0) {
+        if (target < 80 && strncmp(entry.first, "mma_product", 11) == 0) {
             continue;
         }
         text += std::string(".visible .entry ") + entry.first + "(\n";
@@ -171,11 +171,13 @@ void right_kernels() {
     });
 }
 
-void mma() {
-    section = "mma";
-    const int warps = 6, rounds = 3;
-    std::vector<signed char> a(512 * warps), b(256 * warps);
-    std::vector<int> c(128 * warps), expected(128 * warps);
+// Products of `warps` matrices [rows, 32] and [columns, 32], all codes occurring.
+void mma(const char* kernel, size_t rows, size_t columns) {
+    section = kernel;
+    const size_t warps = 6;
+    const int rounds = 3;
+    std::vector<signed char> a(warps * rows * 32), b(warps * columns * 32);
+    std::vector<int> c(warps * rows * columns), expected(c.size());
     unsigned seed = 1;
     for (auto* codes : {&a, &b}) {
         for (signed char& code : *codes) {
@@ -185,14 +187,14 @@ void mma() {
     }
     a[0] = b[0] = -128;
     for (size_t i = 0; i < c.size(); i++) {
-        size_t warp = i / 128, row = i / 8 % 16, column = i % 8;
+        size_t warp = i / (rows * columns), row = i / columns % rows, column = i % columns;
         expected[i] = c[i] = int(i) - 300;
         for (size_t k = 0; k < 32; k++) {
-            expected[i] += rounds * a[512 * warp + 32 * row + k] * b[256 * warp + 32 * column + k];
+            expected[i] += rounds * a[(warp * rows + row) * 32 + k] * b[(warp * columns + column) * 32 + k];
         }
     }
     Buffer in_a(a), in_b(b), out(c);
-    succeeds(launch("mma_product", {3, 64}, in_a.address, in_b.address, out.address, rounds));
+    succeeds(launch(kernel, {3, 64}, in_a.address, in_b.address, out.address, rounds));
     check(out.read<int>() == expected, "products differ");
 }
 
@@ -401,7 +403,8 @@ int main() {
                 emulator_set("reversed", reversed);
                 right_kernels();
                 if (target >= 80) {
-                    mma();
+                    mma("mma_product", 16, 8);
+                    mma("mma_products", 32, 24);
                 }
                 found_always();
             }
