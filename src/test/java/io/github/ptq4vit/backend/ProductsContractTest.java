@@ -26,7 +26,7 @@ class ProductsContractTest {
 
     @ParameterizedTest(name = "{0} rows, {1} inputs, {2} outputs")
     @CsvSource({"1, 1, 1", "1, 4, 6", "4, 6, 13", "6, 13, 17", "13, 1, 65", "17, 65, 1", "65, 197, 13", "197, 65, 197",
-        "1, 768, 6", "13, 576, 768", "197, 768, 65", "67, 4096, 131"})
+        "1, 768, 6", "13, 576, 768", "197, 768, 65", "67, 4096, 17"})
     void aLinearLayerMultipliesForwardsAndBackwards(int rows, int inputs, int outputs) {
         for (boolean bias : new boolean[] {true, false}) {
             agrees(inputs, side -> {
