@@ -3,16 +3,10 @@
 
 #include "common.cuh"
 
-// Before loops over what a thread keeps in registers: they only stay there if every index is known.
-#ifdef PTQ4VIT_EMULATOR
-#define UNROLLED
-#else
-#define UNROLLED _Pragma("unroll")
-#endif
-
-// One block computes a tile of A B^T: A is [rows, k], B is [columns, k], codes in rows of `padded` bytes, a multiple of DEPTH,
-// zeros beyond k, aligned to 16 bytes. The block has WARPS_A x WARPS_B warps; each owns ROWS / WARPS_A x COLUMNS / WARPS_B of the
-// tile, in fragments of 16 x 8: by tensor cores from sm_80 on, else by __dp4a with the same owners. Sums are exact.
+// One block computes a tile of A B^T: A is [rows, k], B is [columns, k], codes in rows of `padded` bytes, a multiple of
+// DEPTH, zeros beyond k, aligned to 16 bytes. The block has WARPS_A x WARPS_B warps; each owns ROWS / WARPS_A x
+// COLUMNS / WARPS_B of the tile, in fragments of 16 x 8: by tensor cores from sm_80 on, else by __dp4a with the same owners.
+// Sums are exact.
 //
 // Use, by all threads of the block together:
 //   __shared__ typename Tile::Shared shared;
@@ -21,6 +15,8 @@
 //   tile.multiply(shared, a + row * padded, rows - row, b + column * padded, columns - column, padded);
 //   tile.each([&](int row, int column, int sum) { ... });   // row and column within the tile, also beyond the matrices
 template <int ROWS, int COLUMNS, int WARPS_A, int WARPS_B> struct Int8Tile {
+    static constexpr int HEIGHT = ROWS;
+    static constexpr int WIDTH = COLUMNS;
     static constexpr int THREADS = 32 * WARPS_A * WARPS_B;
     // codes of a row that are in shared memory at a time
     static constexpr int DEPTH = 64;
@@ -111,8 +107,8 @@ private:
         copy_async_commit();
     }
 
-    template <int COUNT> static __device__ __forceinline__ void load_rows(signed char* to, const signed char* from, long long rows,
-                                                                          long long padded, int first) {
+    template <int COUNT> static __device__ __forceinline__ void load_rows(signed char* to, const signed char* from,
+                                                                          long long rows, long long padded, int first) {
         constexpr int PIECES = DEPTH / 16;
         for (int i = threadIdx.x; i < COUNT * PIECES; i += THREADS) {
             int row = i / PIECES;
@@ -137,7 +133,8 @@ private:
             for (int i = 0; i < FRAGMENTS_A; i++) {
                 UNROLLED
                 for (int part = 0; part < 4; part++) {
-                    a[i][part] = word(stage.a, first_row() + 16 * i + group + 8 * (part & 1), 8 * step + member + 4 * (part >> 1));
+                    int row = first_row() + 16 * i + group + 8 * (part & 1);
+                    a[i][part] = word(stage.a, row, 8 * step + member + 4 * (part >> 1));
                 }
             }
             unsigned b[FRAGMENTS_B][2];
