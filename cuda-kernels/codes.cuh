@@ -12,8 +12,8 @@ struct CodeRange {
     int max;
 };
 
-// One range, or two of which one has the code of a number: the one whose limits hold it or, by the nearest rule, the one whose
-// point is nearest, the first on a tie.
+// One range, or two of which one has the code of a number: the one whose limits hold it or, by the nearest rule, the one
+// whose point is nearest, the first on a tie.
 struct CodeGrid {
     CodeRange range[2];
     int ranges;

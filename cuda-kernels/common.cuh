@@ -14,6 +14,13 @@
 
 #endif
 
+// Before loops over what a thread keeps in registers: they only stay there if every index is known.
+#ifdef PTQ4VIT_EMULATOR
+#define UNROLLED
+#else
+#define UNROLLED _Pragma("unroll")
+#endif
+
 // Whether this target multiplies int8 in tensor cores; below sm_80 use __dp4a.
 #if __CUDA_ARCH__ >= 800
 #define HAS_INT8_MMA 1

@@ -58,8 +58,8 @@ KERNEL copy_widened_s8(Strided shape, const signed char* from, float* to, long l
     strided::copy(shape, from, to, n);
 }
 
-// The last axis is contiguous in the target, the one before it in the source: tiles of 32 x 32 pass through shared memory, so
-// that both are accessed in order. Launch: x the last axis by 32, y the one before by 32 or fewer, z the others or fewer.
+// The last axis is contiguous in the target, the one before it in the source: tiles of 32 x 32 pass through shared memory,
+// so that both are accessed in order. Launch: x the last axis by 32, y the one before by 32 or fewer, z the others or fewer.
 KERNEL copy_transposed_f32(Strided shape, const float* from, float* to) {
     __shared__ float tile[32][33];
     int column = threadIdx.x & 31;

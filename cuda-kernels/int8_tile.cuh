@@ -3,16 +3,10 @@
 
 #include "common.cuh"
 
-// Before loops over what a thread keeps in registers: they only stay there if every index is known.
-#ifdef PTQ4VIT_EMULATOR
-#define UNROLLED
-#else
-#define UNROLLED _Pragma("unroll")
-#endif
-
-// One block computes a tile of A B^T: A is [rows, k], B is [columns, k], codes in rows of `padded` bytes, a multiple of DEPTH,
-// zeros beyond k, aligned to 16 bytes. The block has WARPS_A x WARPS_B warps; each owns ROWS / WARPS_A x COLUMNS / WARPS_B of the
-// tile, in fragments of 16 x 8: by tensor cores from sm_80 on, else by __dp4a with the same owners. Sums are exact.
+// One block computes a tile of A B^T: A is [rows, k], B is [columns, k], codes in rows of `padded` bytes, a multiple of
+// DEPTH, zeros beyond k, aligned to 16 bytes. The block has WARPS_A x WARPS_B warps; each owns ROWS / WARPS_A x
+// COLUMNS / WARPS_B of the tile, in fragments of 16 x 8: by tensor cores from sm_80 on, else by __dp4a with the same owners.
+// Sums are exact.
 //
 // Use, by all threads of the block together:
 //   __shared__ typename Tile::Shared shared;
@@ -26,9 +20,10 @@
 // multiplies does not matter as long as A and B agree. The 8 lanes that shared memory serves at a time read two whole rows,
 // which lie in all banks once; and with __dp4a four rows at one piece, which the exchange spreads over all banks.
 template <int ROWS, int COLUMNS, int WARPS_A, int WARPS_B> struct Int8Tile {
-    static constexpr int THREADS = 32 * WARPS_A * WARPS_B;
+    static constexpr int HEIGHT = ROWS;
+    static constexpr int WIDTH = COLUMNS;
     static constexpr int WARPS_DOWN = WARPS_A;
-    static constexpr int COLUMNS_ACROSS = COLUMNS;
+    static constexpr int THREADS = 32 * WARPS_A * WARPS_B;
     // codes of a row that are in shared memory at a time
     static constexpr int DEPTH = 64;
     static constexpr int FRAGMENTS_A = ROWS / WARPS_A / 16;

@@ -1,6 +1,6 @@
 // Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias.
-// A_r is [images, heads, n, padded k], B is [images, heads, m, padded k] (for a linear layer [m, padded k], the weights), both
-// as quantize_matrix_s8 writes them; the integer sums are exact. c is [images, heads, n, m] float32 of any strides.
+// A_r is [images, heads, n, padded k], B is [images, heads, m, padded k] (for a linear layer [m, padded k], the weights),
+// both as quantize_matrix_s8 writes them; the integer sums are exact. c is [images, heads, n, m] float32 of any strides.
 // Order of roundings: step(a, r) * step(b); sum to float32, times that; second range added to the first; bias added.
 #include "codes.cuh"
 #include "int8_tile.cuh"
@@ -24,10 +24,10 @@ namespace matmul {
 
 // bias and steps (a scale for each column, instead of grids of B) are null where they do not apply.
 template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p, const signed char* a, const signed char* b,
-        float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias, int rows, int columns) {
+        float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
     __shared__ typename Tile::Shared shared;
-    long long row = (long long) rows * blockIdx.y;
-    long long column = (long long) columns * blockIdx.x;
+    long long row = (long long) Tile::HEIGHT * blockIdx.y;
+    long long column = (long long) Tile::WIDTH * blockIdx.x;
     long long batch = p.images * p.heads;
     for (long long z = blockIdx.z; z < batch; z += gridDim.z) {
         long long head = z % p.heads;
@@ -39,7 +39,8 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         for (int range = 0; range < p.ranges; range++) {
             Tile tile;
             tile.clear();
-            tile.multiply(shared, a + ((range * batch + z) * p.n + row) * p.padded, p.n - row, tile_b, p.m - column, p.padded);
+            const signed char* tile_a = a + ((range * batch + z) * p.n + row) * p.padded;
+            tile.multiply(shared, tile_a, p.n - row, tile_b, p.m - column, p.padded);
             float step_a = grid.range[range].step;
             UNROLLED
             for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
@@ -78,11 +79,11 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
 // Launch: x m / 64, y n / 64, z images * heads or fewer; 128 threads.
 KERNEL __launch_bounds__(128) matmul_tile64_s8(CodeProduct p, const signed char* a, const signed char* b, float* c,
         const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
-    matmul::codes<Int8Tile<64, 64, 2, 2>>(p, a, b, c, grids_a, grids_b, steps, bias, 64, 64);
+    matmul::codes<Int8Tile<64, 64, 2, 2>>(p, a, b, c, grids_a, grids_b, steps, bias);
 }
 
 // Launch: x m / 128, y n / 128, z images * heads or fewer; 256 threads.
 KERNEL __launch_bounds__(256) matmul_tile128_s8(CodeProduct p, const signed char* a, const signed char* b, float* c,
         const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
-    matmul::codes<Int8Tile<128, 128, 2, 4>>(p, a, b, c, grids_a, grids_b, steps, bias, 128, 128);
+    matmul::codes<Int8Tile<128, 128, 2, 4>>(p, a, b, c, grids_a, grids_b, steps, bias);
 }

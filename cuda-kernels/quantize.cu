@@ -59,7 +59,8 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
         }
         __syncthreads();
         for (int range = 0; range < shape.ranges; range++) {
-            signed char* target = codes + ((range * shape.images * shape.heads + z) * shape.rows + first_row) * shape.padded + first_k;
+            long long row = (range * shape.images * shape.heads + z) * shape.rows + first_row;
+            signed char* target = codes + row * shape.padded + first_k;
             for (int i = threadIdx.x; i < 64 * 16; i += blockDim.x) {
                 int r = i >> 4;
                 int word = i & 15;

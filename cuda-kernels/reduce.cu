@@ -10,7 +10,8 @@ __device__ __forceinline__ float larger(float a, float b) {
 
 }  // namespace reduce
 
-// largest[group, part] = max of x[:, group, :], or of its magnitudes; NaN if there is one. x is [outer, groups, inner], dense.
+// largest[group, part] = max of x[:, group, :], or of its magnitudes; NaN if there is one. x is [outer, groups, inner],
+// dense.
 // Launch: parts blocks in x, groups in y, 8 warps each; each takes a share of the group.
 KERNEL reduce_maxima_f32(const float* x, float* largest, long long outer, long long groups, long long inner,
                                              int absolute, int parts) {

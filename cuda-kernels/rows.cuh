@@ -76,6 +76,71 @@ __device__ __forceinline__ long long grid_warps() {
     return grid_threads() / 32;
 }
 
+// A row as one warp sees it, in slots of V neighbouring numbers. In registers: the row is read from memory once.
+template <int WIDTH, int SLOTS> struct HeldRow {
+    static constexpr int V = WIDTH;
+    static constexpr int LONGEST = 32 * WIDTH * SLOTS;
+    Pack<V> packs[SLOTS];
+
+    // Calls f(slot, column) for each slot of this lane.
+    template <class F> static __device__ __forceinline__ void each(int columns, F f) {
+        UNROLLED
+        for (int slot = 0; slot < SLOTS; slot++) {
+            int column = V * (32 * slot + lane());
+            if (column < columns) {
+                f(slot, column);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void load(const float* row, int columns) {
+        each(columns, [&](int slot, int column) { packs[slot] = load_pack<V>(row + column); });
+    }
+
+    __device__ __forceinline__ Pack<V> get(int slot, int) const {
+        return packs[slot];
+    }
+};
+
+// A row that is too long for registers: read again for each pass, from the caches.
+struct StreamedRow {
+    static constexpr int V = 1;
+    const float* row;
+
+    template <class F> static __device__ __forceinline__ void each(int columns, F f) {
+        for (int column = lane(); column < columns; column += 32) {
+            f(0, column);
+        }
+    }
+
+    __device__ __forceinline__ void load(const float* from, int) {
+        row = from;
+    }
+
+    __device__ __forceinline__ Pack<1> get(int, int column) const {
+        return load_pack<1>(row + column);
+    }
+};
+
+// Calls f(row, kind) for the rows of this warp, kind the sort of row that suits: held if it is not too long.
+template <class F> __device__ __forceinline__ void each_row(long long rows, int columns, bool vectors, F f) {
+    using Vectors = HeldRow<4, 8>;
+    // an odd number of tokens: 197, 577
+    using Short = HeldRow<1, 8>;
+    using Long = HeldRow<1, 20>;
+    for (long long row = grid_warp(); row < rows; row += grid_warps()) {
+        if (vectors && columns % 4 == 0 && columns <= Vectors::LONGEST) {
+            f(row, Vectors());
+        } else if (columns <= Short::LONGEST) {
+            f(row, Short());
+        } else if (columns <= Long::LONGEST) {
+            f(row, Long());
+        } else {
+            f(row, StreamedRow());
+        }
+    }
+}
+
 // y[i] = f(x[i]); y may be x.
 template <class F> __device__ __forceinline__ void map_elements(const float* x, float* y, long long n, F f) {
     long long vectors = aligned16(x) && aligned16(y) ? n / 4 : 0;

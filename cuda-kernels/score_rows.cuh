@@ -77,7 +77,7 @@ private:
         long long column_groups = p.by_head ? 1 : p.groups;
         long long group = p.by_head ? 0 : place.group;
         long long of_block = (candidate * (gridDim.x / across) + blockIdx.x / across) * column_groups + group;
-        return ((of_block * Tile::COLUMNS_ACROSS + row) * (p.inner * WARPS_A) + place.within * WARPS_A
+        return ((of_block * Tile::WIDTH + row) * (p.inner * WARPS_A) + place.within * WARPS_A
                 + threadIdx.x / 32 / (Tile::THREADS / 32 / WARPS_A)) * MOMENTS;
     }
 };

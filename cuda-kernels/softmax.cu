@@ -1,80 +1,78 @@
 // Softmax of scaled rows and its gradient.
 //   y = exp(scale x - max) / sum(exp(scale x - max)),  dx = scale y (dy - sum(y dy))
 // All arrays are [rows, columns], dense. y may be x, dx may be dy or y.
-// Launch: any number of blocks of whole warps; a warp takes a row, in a loop over rows.
+// Launch: any number of blocks of 256 threads; a warp takes a row, in a loop over rows.
 #include "rows.cuh"
 
 namespace softmax {
 
-template <int V> __device__ __forceinline__ void forward(const float* x, float* y, int columns, float scale) {
+template <class Row> __device__ __forceinline__ void forward(Row x, const float* from, float* y, int columns, float scale) {
+    x.load(from, columns);
     float largest = -INFINITY;
-    for (int i = V * lane(); i < columns; i += V * 32) {
-        Pack<V> pack = load_pack<V>(x + i);
-        for (int j = 0; j < V; j++) {
+    Row::each(columns, [&](int slot, int column) {
+        Pack<Row::V> pack = x.get(slot, column);
+        UNROLLED
+        for (int j = 0; j < Row::V; j++) {
             largest = fmaxf(largest, scale * pack.v[j]);
         }
-    }
+    });
     largest = warp_max(largest);
     float sum = 0;
-    for (int i = V * lane(); i < columns; i += V * 32) {
-        Pack<V> pack = load_pack<V>(x + i);
-        for (int j = 0; j < V; j++) {
-            pack.v[j] = expf(__fmul_rn(scale, pack.v[j]) - largest);
-            sum += pack.v[j];
+    Row::each(columns, [&](int slot, int column) {
+        Pack<Row::V> pack = x.get(slot, column);
+        UNROLLED
+        for (int j = 0; j < Row::V; j++) {
+            sum += expf(scale * pack.v[j] - largest);
         }
-        store_pack<V>(y + i, pack);
-    }
+    });
     float inverse = 1.0f / warp_sum(sum);
-    for (int i = V * lane(); i < columns; i += V * 32) {
-        Pack<V> pack = load_pack<V>(y + i);
-        for (int j = 0; j < V; j++) {
-            pack.v[j] *= inverse;
+    Row::each(columns, [&](int slot, int column) {
+        Pack<Row::V> pack = x.get(slot, column);
+        UNROLLED
+        for (int j = 0; j < Row::V; j++) {
+            pack.v[j] = expf(scale * pack.v[j] - largest) * inverse;
         }
-        store_pack<V>(y + i, pack);
-    }
+        store_pack<Row::V>(y + column, pack);
+    });
 }
 
-template <int V> __device__ __forceinline__ void backward(const float* y, const float* dy, float* dx, int columns, float scale) {
+template <class Row> __device__ __forceinline__ void backward(Row y, const float* from, const float* gradient, float* dx,
+                                                              int columns, float scale) {
+    Row dy;
+    y.load(from, columns);
+    dy.load(gradient, columns);
     float sum = 0;
-    for (int i = V * lane(); i < columns; i += V * 32) {
-        Pack<V> value = load_pack<V>(y + i);
-        Pack<V> gradient = load_pack<V>(dy + i);
-        for (int j = 0; j < V; j++) {
-            sum += value.v[j] * gradient.v[j];
+    Row::each(columns, [&](int slot, int column) {
+        Pack<Row::V> value = y.get(slot, column);
+        Pack<Row::V> d = dy.get(slot, column);
+        UNROLLED
+        for (int j = 0; j < Row::V; j++) {
+            sum += value.v[j] * d.v[j];
         }
-    }
+    });
     sum = warp_sum(sum);
-    for (int i = V * lane(); i < columns; i += V * 32) {
-        Pack<V> value = load_pack<V>(y + i);
-        Pack<V> gradient = load_pack<V>(dy + i);
-        for (int j = 0; j < V; j++) {
-            value.v[j] = scale * value.v[j] * (gradient.v[j] - sum);
+    Row::each(columns, [&](int slot, int column) {
+        Pack<Row::V> value = y.get(slot, column);
+        Pack<Row::V> d = dy.get(slot, column);
+        UNROLLED
+        for (int j = 0; j < Row::V; j++) {
+            value.v[j] = scale * value.v[j] * (d.v[j] - sum);
         }
-        store_pack<V>(dx + i, value);
-    }
+        store_pack<Row::V>(dx + column, value);
+    });
 }
 
 }  // namespace softmax
 
-KERNEL softmax_forward_f32(const float* x, float* y, long long rows, int columns, float scale) {
-    bool vectors = columns % 4 == 0 && aligned16(x) && aligned16(y);
-    for (long long row = grid_warp(); row < rows; row += grid_warps()) {
-        if (vectors) {
-            softmax::forward<4>(x + row * columns, y + row * columns, columns, scale);
-        } else {
-            softmax::forward<1>(x + row * columns, y + row * columns, columns, scale);
-        }
-    }
+KERNEL __launch_bounds__(256, 2) softmax_forward_f32(const float* x, float* y, long long rows, int columns, float scale) {
+    each_row(rows, columns, aligned16(x) && aligned16(y), [&](long long row, auto kind) {
+        softmax::forward(kind, x + row * columns, y + row * columns, columns, scale);
+    });
 }
 
-KERNEL softmax_backward_f32(const float* y, const float* dy, float* dx, long long rows, int columns,
-                                                float scale) {
-    bool vectors = columns % 4 == 0 && aligned16(y) && aligned16(dy) && aligned16(dx);
-    for (long long row = grid_warp(); row < rows; row += grid_warps()) {
-        if (vectors) {
-            softmax::backward<4>(y + row * columns, dy + row * columns, dx + row * columns, columns, scale);
-        } else {
-            softmax::backward<1>(y + row * columns, dy + row * columns, dx + row * columns, columns, scale);
-        }
-    }
+KERNEL __launch_bounds__(256, 2) softmax_backward_f32(const float* y, const float* dy, float* dx, long long rows,
+        int columns, float scale) {
+    each_row(rows, columns, aligned16(y) && aligned16(dy) && aligned16(dx), [&](long long row, auto kind) {
+        softmax::backward(kind, y + row * columns, dy + row * columns, dx + row * columns, columns, scale);
+    });
 }

@@ -8,30 +8,86 @@ namespace emulator {
 
 namespace {
 
-// Who touched a byte of shared memory last, and when.
-struct Access {
-    unsigned barriers, warp_epoch;
-    unsigned short thread;
-    bool happened;
-};
+// Who touched shared memory last, and when: number of the barrier, of the warp's latest meeting, and of the thread, packed.
+using Access = uint64_t;
+constexpr unsigned THREAD_BITS = 10, MEETING_BITS = 22;
 
+Access access_now(const BlockRunner& runner) {
+    constexpr Access mask = (Access(1) << MEETING_BITS) - 1;
+    return Access(runner.barriers()) << (THREAD_BITS + MEETING_BITS) | (runner.warp_epoch() & mask) << THREAD_BITS
+            | runner.thread();
+}
+
+unsigned thread_of(Access access) {
+    return access & (MOST_THREADS - 1);
+}
+
+// Whether an earlier access of another thread is not ordered before one that is made now.
+bool races(Access earlier, Access now) {
+    Access difference = earlier ^ now;
+    if (difference >> (THREAD_BITS + MEETING_BITS) != 0 || thread_of(difference) == 0) {
+        return false;
+    }
+    bool same_warp = thread_of(difference) < WARP, met_since = difference >> THREAD_BITS != 0;
+    return !same_warp || !met_since;
+}
+
+// The latest accesses to a place: two readers, of which one may be left to race when the other is the writer itself.
 struct Shadow {
     Access write, read, other_read;
+
+    // The earlier access that one now is not ordered after, or 0.
+    Access conflict(bool writes, Access now) const {
+        if (races(write, now)) return write;
+        if (writes && races(read, now)) return read;
+        if (writes && races(other_read, now)) return other_read;
+        return 0;
+    }
+
+    void note(bool writes, Access now) {
+        if (writes) {
+            write = now;
+        } else {
+            if (races(read, now)) {
+                other_read = read;
+            }
+            read = now;
+        }
+    }
+};
+
+// Words of four bytes have a place each, and their bytes have one as soon as they are accessed by themselves.
+struct Word {
+    Shadow whole;
+    Access byte_access;  // the latest
+};
+
+struct SharedShadow {
+    std::vector<Word> words = std::vector<Word>(MOST_SHARED / 4 + 1);
+    std::vector<Shadow> bytes = std::vector<Shadow>(MOST_SHARED + 4);
 };
 
 struct State {
+    static constexpr unsigned RECENT = 4;
+
     const BlockRunner* runner;
     const GuardedMemory* memory;
     Range static_shared;
-    const Piece* last;  // the piece of the latest access
+    SharedShadow *dynamic_shadow, *static_shadow;
+    Piece recent[RECENT];  // pieces of the latest accesses
+    unsigned next;
 };
 
 __thread State* state __attribute__((tls_model("initial-exec"))) = nullptr;
 
-// Kept by each host thread: what is old is told by its counters, which only grow.
-std::vector<Shadow>& shadow() {
-    static thread_local std::vector<Shadow> bytes(2 * MOST_SHARED);
-    return bytes;
+// Kept by each host thread: what is old is told by the number of the barrier, which only grows.
+struct Shadows {
+    SharedShadow dynamic, fixed;
+};
+
+Shadows& shadows() {
+    static thread_local std::unique_ptr<Shadows> own = std::make_unique<Shadows>();
+    return *own;
 }
 
 std::string hex(const void* address) {
@@ -42,8 +98,10 @@ std::string hex(const void* address) {
 
 bool in_device_memory(State& s, const unsigned char* address, size_t bytes) {
     auto at = reinterpret_cast<uintptr_t>(address);
-    if (s.last != nullptr && at >= s.last->address && at + bytes <= s.last->address + s.last->bytes) {
-        return true;
+    for (const Piece& piece : s.recent) {
+        if (at >= piece.address && at + bytes <= piece.address + piece.bytes) {
+            return true;
+        }
     }
     const auto& pieces = s.memory->pieces;
     auto after = std::upper_bound(pieces.begin(), pieces.end(), at,
@@ -55,46 +113,42 @@ bool in_device_memory(State& s, const unsigned char* address, size_t bytes) {
     if (piece.device < 0 || at + bytes > piece.address + piece.bytes) {
         return false;
     }
-    s.last = &piece;
+    s.recent[s.next++ % State::RECENT] = piece;
     return true;
 }
 
-// Whether an earlier access of another thread is not ordered before one that the running thread makes now.
-bool races(const Access& earlier, const Access& now) {
-    return earlier.happened && earlier.thread != now.thread && earlier.barriers == now.barriers
-            && (earlier.thread / WARP != now.thread / WARP || earlier.warp_epoch == now.warp_epoch);
+[[noreturn]] void report_race(State& s, bool write, Access earlier, bool earlier_wrote, size_t offset, const char* kind,
+        const void* place) {
+    BlockRunner::current()->stop(CUDA_ERROR_LAUNCH_FAILED, std::string("race in shared memory: it ")
+            + (write ? "writes" : "reads") + ", and another thread " + (earlier_wrote ? "wrote" : "read") + ", byte "
+            + std::to_string(offset) + " of the " + kind + " shared memory, with no barrier between; the other: "
+            + s.runner->describe(thread_of(earlier)), place);
 }
 
-[[noreturn]] void report_race(State& s, const char* what, const Access& earlier, const unsigned char* address,
-        size_t offset, const char* kind, const void* place) {
-    BlockRunner::current()->stop(CUDA_ERROR_LAUNCH_FAILED, std::string("race in shared memory: it ") + what + " byte "
-            + std::to_string(offset) + " of the " + kind + " shared memory (" + hex(address) + ") with no barrier since "
-            + s.runner->describe(earlier.thread), place);
-}
-
-void check_order(State& s, const unsigned char* address, size_t bytes, bool write, size_t offset, size_t first,
-        const char* kind, const void* place) {
-    Access now{s.runner->barriers(), s.runner->warp_epoch(), static_cast<unsigned short>(s.runner->thread()), true};
-    Shadow* cells = shadow().data() + first + offset;
-    for (size_t i = 0; i < bytes; i++) {
-        Shadow& cell = cells[i];
-        if (races(cell.write, now)) {
-            report_race(s, write ? "writes, and another thread wrote," : "reads, and another thread wrote,", cell.write,
-                    address + i, offset + i, kind, place);
+void check_order(State& s, SharedShadow& shadow, size_t offset, size_t bytes, bool write, const char* kind, const void* place) {
+    Access now = access_now(*s.runner);
+    auto check = [&](const Shadow& seen, size_t at) {
+        if (Access earlier = seen.conflict(write, now)) {
+            report_race(s, write, earlier, earlier == seen.write, at, kind, place);
         }
-        if (!write) {
-            if (races(cell.read, now)) {
-                cell.other_read = cell.read;
+    };
+    for (size_t at = offset; at < offset + bytes;) {
+        Word& word = shadow.words[at / 4];
+        check(word.whole, at);
+        if (at % 4 == 0 && offset + bytes - at >= 4) {
+            if (word.byte_access >> (THREAD_BITS + MEETING_BITS) == now >> (THREAD_BITS + MEETING_BITS)) {
+                for (size_t i = at; i < at + 4; i++) {
+                    check(shadow.bytes[i], i);
+                }
             }
-            cell.read = now;
-            continue;
+            word.whole.note(write, now);
+            at += 4;
+        } else {
+            check(shadow.bytes[at], at);
+            shadow.bytes[at].note(write, now);
+            word.byte_access = now;
+            at++;
         }
-        for (const Access* earlier : {&cell.read, &cell.other_read}) {
-            if (races(*earlier, now)) {
-                report_race(s, "writes, and another thread read,", *earlier, address + i, offset + i, kind, place);
-            }
-        }
-        cell.write = now;
     }
 }
 
@@ -121,9 +175,9 @@ void check(const void* pointer, size_t bytes, bool write, const void* place) {
     }
     Range dynamic{s.runner->shared(), s.runner->shared_bytes()};
     if (dynamic.holds(address, bytes)) {
-        check_order(s, address, bytes, write, size_t(address - dynamic.start), 0, "dynamic", place);
+        check_order(s, *s.dynamic_shadow, size_t(address - dynamic.start), bytes, write, "dynamic", place);
     } else if (s.static_shared.holds(address, bytes)) {
-        check_order(s, address, bytes, write, size_t(address - s.static_shared.start), MOST_SHARED, "static", place);
+        check_order(s, *s.static_shadow, size_t(address - s.static_shared.start), bytes, write, "static", place);
     } else if (!in_device_memory(s, address, bytes)) {
         for (const Range& range : s.memory->program) {
             if (!write && range.holds(address, bytes)) {
@@ -150,7 +204,7 @@ Guard::Guard(const BlockRunner& runner, const GuardedMemory& memory, Range stati
                 static_shared.bytes, MOST_SHARED);
         abort();
     }
-    state = new State{&runner, &memory, static_shared, nullptr};
+    state = new State{&runner, &memory, static_shared, &shadows().dynamic, &shadows().fixed, {}, 0};
 }
 
 Guard::~Guard() {

@@ -4,6 +4,8 @@ import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
@@ -11,12 +13,15 @@ import java.util.stream.IntStream;
  *
  * <p>The exhaustive race scores all candidates on everything. The progressive race finds the same winner with less work.
  * Losses are sums of terms that are not negative, so a candidate whose loss on some of the data already exceeds another's
- * loss on all of it cannot win. All candidates run on the first, small part, which holds the heaviest rows; the leader of
- * each group then runs to the end, and before each further part those that have lost against it are dropped. Both races add
- * the parts in the same order, so a candidate that finishes has the same loss in both, to the last bit, and the choice is
- * the same by construction.
+ * loss on all of it cannot win. All candidates run on the first, small part, which holds the heaviest rows. Then, unless an
+ * earlier search tells what the best one loses at most, the leader of each group runs to the end. Before each further part
+ * those that have lost already are dropped. Both races add the parts in the same order, so a candidate that finishes has the
+ * same loss in both, to the last bit, and the choice is the same by construction.
  */
 final class CandidateRace {
+    /** Covers what losses of equal codes may differ by when they are summed in another order. */
+    private static final double ROUNDING = 1e-4;
+
     private final int[] ends;
     private final boolean progressive;
 
@@ -45,9 +50,11 @@ final class CandidateRace {
     /**
      * Runs the race.
      *
+     * @param reached a loss of each group that one of the candidates reaches, as computed by another search; if absent a
+     *     progressive race finds one itself
      * @return losses {@code [candidates][groups]}; NaN where the candidate was dropped
      */
-    double[][] run(Candidates candidates, Scorer scorer) {
+    double[][] run(Candidates candidates, Optional<double[]> reached, Scorer scorer) {
         Board board = new Board(candidates, scorer);
         int[][] everyone = new int[candidates.groups()][];
         Arrays.fill(everyone, IntStream.range(0, candidates.count()).toArray());
@@ -58,12 +65,10 @@ final class CandidateRace {
             return board.losses;
         }
         board.advance(everyone, 0);
-        int[][] leaders = board.leaders();
+        double[] bounds = reached.map(losses -> DoubleStream.of(losses).map(loss -> loss * (1 + ROUNDING)).toArray())
+                .orElseGet(board::leadersToTheEnd);
         for (int part = 1; part < ends.length; part++) {
-            board.advance(leaders, part);
-        }
-        for (int part = 1; part < ends.length; part++) {
-            board.advance(board.runners(leaders, part), part);
+            board.advance(board.runners(bounds, part), part);
         }
         return board.finished();
     }
@@ -109,26 +114,21 @@ final class CandidateRace {
             }
         }
 
-        /** For each group the candidate with the smallest loss so far. */
-        int[][] leaders() {
+        /** Runs the leader of each group to the end; returns their losses. */
+        double[] leadersToTheEnd() {
             int[] best = ScaleSearch.firstBest(losses, candidates.groups());
-            return Arrays.stream(best).mapToObj(b -> new int[] {b}).toArray(int[][]::new);
+            int[][] leaders = Arrays.stream(best).mapToObj(b -> new int[] {b}).toArray(int[][]::new);
+            for (int part = 1; part < ends.length; part++) {
+                advance(leaders, part);
+            }
+            return IntStream.range(0, best.length).mapToDouble(group -> losses[best[group]][group]).toArray();
         }
 
-        /**
-         * For each group those that have run all parts before this one, not this one, and can still win.
-         *
-         * @param leaders who have run to the end, one a group
-         */
-        int[][] runners(int[][] leaders, int part) {
-            int[][] runners = new int[candidates.groups()][];
-            for (int g = 0; g < runners.length; g++) {
-                int group = g;
-                double bound = losses[leaders[g][0]][g];
-                runners[g] = IntStream.range(0, candidates.count())
-                        .filter(c -> partsDone[c][group] == part && losses[c][group] <= bound).toArray();
-            }
-            return runners;
+        /** For each group those that have run all parts before this one, not this one, and can still win. */
+        int[][] runners(double[] bounds, int part) {
+            return IntStream.range(0, candidates.groups()).mapToObj(group -> IntStream.range(0, candidates.count())
+                    .filter(c -> partsDone[c][group] == part && losses[c][group] <= bounds[group]).toArray())
+                    .toArray(int[][]::new);
         }
 
         double[][] finished() {

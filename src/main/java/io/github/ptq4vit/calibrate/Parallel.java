@@ -32,14 +32,17 @@ final class Parallel {
     }
 
     /** Sum of the squares of each row of a dense matrix. */
-    double[] squaredNorms(View x, Scope scope) {
-        View squares = scope.floats(x.sizes());
-        inParts(x.size(0), (start, end) -> {
-            View part = squares.slice(0, start, end);
-            backend.zero(part);
-            backend.addSquare(x.slice(0, start, end), 1, part);
+    double[] squaredNorms(View x) {
+        double[] norms = new double[x.size(0)];
+        inParts(norms.length, (start, end) -> {
+            try (Scope scope = backend.scope()) {
+                View squares = scope.floats(end - start, x.size(1));
+                backend.zero(squares);
+                backend.addSquare(x.slice(0, start, end), 1, squares);
+                System.arraycopy(backend.rowSums(squares), 0, norms, start, end - start);
+            }
         });
-        return rowSums(squares);
+        return norms;
     }
 
     /** Largest number, or largest magnitude, of each group of {@code [outer, groups, inner]}; NaN if there is one. */

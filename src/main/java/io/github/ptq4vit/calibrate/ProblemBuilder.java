@@ -152,7 +152,7 @@ final class ProblemBuilder {
      * count by the row's weight.
      */
     private double[] expectedLosses(double[] weights, View inputs) {
-        double[] expected = parallel.squaredNorms(inputs, scope);
+        double[] expected = parallel.squaredNorms(inputs);
         double mean = DoubleStream.of(expected).average().orElse(0);
         for (int i = 0; i < expected.length; i++) {
             expected[i] = weights[i] * (expected[i] + mean);

@@ -8,6 +8,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
@@ -25,6 +27,8 @@ final class ScaleSearch {
     private final List<SearchTrace> traces = new ArrayList<>();
     private List<Quantizer> bestLeft;
     private List<Quantizer> bestRight;
+    /** Losses of the last search's choice. */
+    private double[] present = new double[0];
 
     /**
      * @param scorer scores candidates of this layer
@@ -57,8 +61,10 @@ final class ScaleSearch {
         boolean searchesLeft = operand == Operand.LEFT;
         Candidates candidates = searchesLeft ? left : right;
         List<Quantizer> other = searchesLeft ? bestRight : bestLeft;
-        Found found = memory.computeIfAbsent(operand, o -> new HashMap<>())
-                .computeIfAbsent(other, o -> find(operand, candidates, o));
+        Map<List<Quantizer>, Found> known = memory.computeIfAbsent(operand, o -> new HashMap<>());
+        // from the second round on the operand's present scales are among the candidates
+        Optional<double[]> reached = known.isEmpty() ? Optional.empty() : reached(candidates.groups());
+        Found found = known.computeIfAbsent(other, o -> find(operand, candidates, o, reached));
         List<Quantizer> best = IntStream.range(0, candidates.groups())
                 .mapToObj(g -> candidates.quantizers().get(found.chosen[g]).get(g)).toList();
         if (searchesLeft) {
@@ -67,11 +73,20 @@ final class ScaleSearch {
             bestRight = best;
         }
         traces.add(new SearchTrace(layer, round, operand, found.losses, found.chosen));
+        present = IntStream.range(0, candidates.groups()).mapToDouble(g -> found.losses[found.chosen[g]][g]).toArray();
     }
 
-    private Found find(Operand operand, Candidates candidates, List<Quantizer> other) {
+    /** What the present scales of both operands lose in each of so many groups, if the last search tells. */
+    private Optional<double[]> reached(int groups) {
+        if (groups == present.length) {
+            return Optional.of(present);
+        }
+        return groups == 1 ? Optional.of(new double[] {DoubleStream.of(present).sum()}) : Optional.empty();
+    }
+
+    private Found find(Operand operand, Candidates candidates, List<Quantizer> other, Optional<double[]> reached) {
         List<CodeGrid> fixed = other.stream().map(Quantizer::grid).toList();
-        double[][] losses = race.run(candidates, (slots, from, to) -> scorer.score(operand, fixed,
+        double[][] losses = race.run(candidates, reached, (slots, from, to) -> scorer.score(operand, fixed,
                 slots.stream().map(slot -> slot.stream().map(Quantizer::grid).toList()).toList(), from, to));
         return new Found(losses, firstBest(losses, candidates.groups()));
     }

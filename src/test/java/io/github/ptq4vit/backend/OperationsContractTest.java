@@ -38,7 +38,7 @@ class OperationsContractTest {
     }
 
     @ParameterizedTest(name = "{0} x {1}")
-    @CsvSource({"1, 1", "1, 4", "6, 13", "13, 17", "17, 65", "65, 197", "4, 768", "3, 4098", "197, 576"})
+    @CsvSource({"1, 1", "1, 4", "6, 13", "13, 17", "17, 65", "65, 197", "4, 768", "3, 4098", "197, 576", "5, 577"})
     void rowsAreNormalised(int rows, int columns) {
         for (float offset : new float[] {0, 3}) {
             Function<Side, View> input = side -> shifted(side, side.normal(1, rows, columns), offset);
@@ -77,7 +77,7 @@ class OperationsContractTest {
     }
 
     @ParameterizedTest(name = "{0} x {1}")
-    @CsvSource({"1, 1", "1, 4", "6, 13", "13, 17", "17, 65", "65, 197", "4, 768", "3, 4098", "394, 197"})
+    @CsvSource({"1, 1", "1, 4", "6, 13", "13, 17", "17, 65", "65, 197", "4, 768", "3, 4098", "394, 197", "5, 577"})
     void softmaxAndItsGradient(int rows, int columns) {
         for (float scale : new float[] {1, 0.125f, 30}) {
             Function<Side, View> softmax = side -> {
@@ -210,6 +210,28 @@ class OperationsContractTest {
             side.backend.copy(side.normal(1, 13, 4).transpose().slice(1, 2, 11), to.slice(0, 1, 5).slice(1, 3, 12));
             return to;
         });
+        // larger than any tile that a device may cut a transposition into
+        equal(side -> {
+            View to = side.filled(7, 3, 65, 71);
+            side.backend.copy(side.normal(1, 3, 71, 65).transpose(), to);
+            return to;
+        });
+        equal(side -> {
+            View to = side.filled(7, 5, 3, 40, 70);
+            side.backend.copy(side.normal(1, 3, 40, 70, 6).permute(3, 0, 1, 2).slice(0, 1, 6), to);
+            return to;
+        });
+        // patches of images; groups of four numbers stay together
+        equal(side -> {
+            View to = side.filled(7, 2, 3, 3, 3, 4, 4);
+            side.backend.copy(side.normal(1, 2, 3, 12, 12).split(2, 3).split(4, 3).permute(0, 2, 4, 1, 3, 5), to);
+            return to;
+        });
+        equal(side -> {
+            View to = side.filled(7, 6, 20);
+            side.backend.copy(side.normal(1, 6, 21).slice(1, 1, 17), to.slice(1, 4, 20));
+            return to;
+        });
         try (Side side = Side.of(backend)) {
             View from = side.normal(1, 2, 3);
             View to = side.normal(1, 3, 2);
@@ -222,6 +244,11 @@ class OperationsContractTest {
         equal(side -> {
             View to = side.filled(7, 5, 3, 17);
             side.backend.gather(side.normal(1, 4, 3, 17), new int[] {3, 0, 3, 1, 2}, to);
+            return to;
+        });
+        equal(side -> {
+            View to = side.filled(7, 3, 192);
+            side.backend.gather(side.normal(1, 4, 192), new int[] {2, 3, 0}, to);
             return to;
         });
         equal(side -> {

@@ -279,7 +279,9 @@ public final class CpuBackend implements Backend {
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
         TransposedOutputs outputs = new TransposedOutputs((CpuScope) owner, problem);
-        return (searched, fixed, candidates, from, to) -> scorer.score(problem, outputs, searched, fixed, candidates, from, to);
+        KeptCodes codes = new KeptCodes((CpuScope) owner);
+        return (searched, fixed, candidates, from, to) ->
+                scorer.score(problem, outputs, codes, searched, fixed, candidates, from, to);
     }
 
     @Override

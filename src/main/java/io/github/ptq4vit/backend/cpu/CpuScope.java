@@ -4,13 +4,13 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Scope;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.HashSet;
+import java.util.Set;
 
 /** Owns pieces of the native heap. */
 final class CpuScope implements Scope {
     private final NativeHeap heap;
-    private final List<CpuBuffer> buffers = new ArrayList<>();
+    private final Set<CpuBuffer> buffers = new HashSet<>();
     private boolean closed;
 
     CpuScope(NativeHeap heap) {
@@ -28,6 +28,13 @@ final class CpuScope implements Scope {
     /** Memory without a type. */
     CpuBuffer bytes(long bytes) {
         return (CpuBuffer) buffer(DataType.INT8, bytes);
+    }
+
+    /** Frees one of the scope's buffers before the others. */
+    synchronized void release(CpuBuffer buffer) {
+        if (buffers.remove(buffer)) {
+            heap.release(buffer.invalidate(), buffer.bytes());
+        }
     }
 
     /** Throws if the scope is closed, and with it what it owns. */

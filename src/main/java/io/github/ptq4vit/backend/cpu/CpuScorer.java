@@ -18,8 +18,6 @@ import java.util.List;
 final class CpuScorer {
     /** Bytes of a tile that should fit a core's second-level cache beside packed weights. */
     private static final long TILE_BYTES = 1_200_000;
-    /** Bytes of packed candidate weights that are kept at a time. */
-    private static final long BLOCK_BYTES = 48L << 20;
     /** Tile heights are multiples of this, so that few shapes are compiled. */
     private static final int TILE_STEP = 64;
     private static final int MIN_ITEMS_PER_WORKER = 4;
@@ -47,8 +45,8 @@ final class CpuScorer {
         }
     }
 
-    double[][] score(MatmulProblem problem, TransposedOutputs outputs, Operand searched, List<CodeGrid> fixed,
-            List<List<CodeGrid>> candidates, int from, int to) {
+    double[][] score(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
+            List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
         if (candidates.isEmpty()) {
             return new double[0][];
         }
@@ -59,21 +57,23 @@ final class CpuScorer {
         int block = candidatesAtATime(problem, searched, candidates.size());
         for (int start = 0; start < candidates.size(); start += block) {
             int end = Math.min(candidates.size(), start + block);
-            double[][] blockLosses = scoreBlock(problem, outputs, searched, fixed, candidates.subList(start, end), tiles);
+            double[][] blockLosses = scoreBlock(problem, outputs, codes, searched, fixed, candidates.subList(start, end),
+                    tiles);
             System.arraycopy(blockLosses, 0, losses, start, end - start);
         }
         return losses;
     }
 
-    private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, Operand searched, List<CodeGrid> fixed,
-            List<List<CodeGrid>> candidates, List<Tile> tiles) {
+    private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
+            List<CodeGrid> fixed, List<List<CodeGrid>> candidates, List<Tile> tiles) {
         int groups = candidates.get(0).size();
         // tiles are the natural items; when they are few, split the candidates too
         int parts = Math.min(candidates.size(), Math.max(1, (MIN_ITEMS_PER_WORKER * workers.count() + tiles.size() - 1) / tiles.size()));
         double[][][] tileLosses = new double[tiles.size()][candidates.size()][];
         try (CpuScope scope = new CpuScope(heap)) {
             int tileRows = tiles.stream().mapToInt(Tile::rows).max().orElseThrow();
-            ScoreInputs inputs = new ScoreInputs(problem, searched, fixed, candidates, tileRows, path, scope, workers, clock);
+            ScoreInputs inputs = new ScoreInputs(problem, codes, searched, fixed, candidates, tileRows, path, scope, workers,
+                    clock);
             workers.run(tiles.size() * parts, item -> {
                 int tile = item / parts;
                 int part = item % parts;
@@ -134,7 +134,7 @@ final class CpuScorer {
             return count;
         }
         long bytes = (long) problem.k() * problem.m() * (path == IntegerPath.INT8 ? 1 : Float.BYTES);
-        return (int) Math.max(1, Math.min(count, BLOCK_BYTES / bytes));
+        return (int) Math.max(1, Math.min(count, KeptCodes.MOST_BYTES / bytes));
     }
 
     private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,

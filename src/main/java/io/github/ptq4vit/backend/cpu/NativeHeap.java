@@ -5,21 +5,25 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import org.bytedeco.javacpp.Pointer;
 
 /**
  * Native memory, aligned to cache lines. Freed pieces are kept for the next request of the same size: a calibration asks
- * for the same sizes block after block, and fresh pages cost more than the work done on them.
+ * for the same sizes block after block, and fresh pages cost more than the work done on them. Kept pieces never make the
+ * whole larger than what was in use at the busiest moment: before it would become so, some go back to the system.
  */
 final class NativeHeap implements AutoCloseable {
     private static final int ALIGNMENT = 64;
-    /** Bytes that may lie idle; beyond that they go back before more is taken. */
-    private static final long MOST_KEPT = 32L << 20;
 
-    private final Map<Long, Deque<Long>> free = new HashMap<>();
+    /** Kept pieces by size. */
+    private final TreeMap<Long, Deque<Long>> free = new TreeMap<>();
     private final Map<Long, Long> starts = new HashMap<>();
     /** Bytes in {@link #free}. */
     private long kept;
+    /** Bytes handed out, now and at most so far. */
+    private long used;
+    private long mostUsed;
     private boolean closed;
 
     /** Address of at least so many bytes, undefined contents. */
@@ -28,16 +32,15 @@ final class NativeHeap implements AutoCloseable {
             throw new BackendException("The CPU backend is closed");
         }
         long size = rounded(bytes);
-        Deque<Long> pieces = free.get(size);
-        if (pieces != null && !pieces.isEmpty()) {
-            kept -= size;
-            return pieces.pop();
+        used += size;
+        mostUsed = Math.max(mostUsed, used);
+        if (free.containsKey(size)) {
+            return pop(size);
         }
-        if (kept > MOST_KEPT) {
-            trim();
-        }
+        trim(mostUsed - used);
         Pointer start = Pointer.malloc(size + ALIGNMENT);
         if (start == null || start.isNull()) {
+            used -= size;
             throw new BackendException("Out of memory: " + (size >> 20) + " MiB more are needed; use fewer calibration"
                     + " images (--count) or a machine with more memory");
         }
@@ -54,22 +57,34 @@ final class NativeHeap implements AutoCloseable {
         long size = rounded(bytes);
         free.computeIfAbsent(size, s -> new ArrayDeque<>()).push(address);
         kept += size;
+        used -= size;
     }
 
-    /** Gives all kept pieces back to the system. */
-    synchronized void trim() {
-        for (Deque<Long> pieces : free.values()) {
-            for (long address : pieces) {
-                Pointer.free(new Address(starts.remove(address)));
-            }
+    /** Gives kept pieces back to the system, large ones first, until no more than so many bytes are kept. */
+    synchronized void trim(long most) {
+        while (kept > most) {
+            Pointer.free(new Address(starts.remove(pop(free.lastKey()))));
         }
-        free.clear();
-        kept = 0;
+    }
+
+    /** Bytes that lie idle. */
+    synchronized long keptBytes() {
+        return kept;
+    }
+
+    private long pop(long size) {
+        Deque<Long> pieces = free.get(size);
+        long address = pieces.pop();
+        if (pieces.isEmpty()) {
+            free.remove(size);
+        }
+        kept -= size;
+        return address;
     }
 
     @Override
     public synchronized void close() {
-        trim();
+        trim(0);
         closed = true;
     }
 

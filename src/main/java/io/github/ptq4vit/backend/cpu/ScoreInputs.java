@@ -5,8 +5,10 @@ import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -18,6 +20,7 @@ final class ScoreInputs {
     private static final int MOST_TRANSPOSED_GROUPS = 16;
 
     final MatmulProblem problem;
+    final KeptCodes codes;
     final Operand searched;
     final List<CodeGrid> fixed;
     final List<List<CodeGrid>> candidates;
@@ -34,7 +37,7 @@ final class ScoreInputs {
     final boolean transposed;
     /** Losses a candidate has. */
     final int groups;
-    /** Codes of the right operand, for a single product: one, or one a candidate. */
+    /** Codes of the right operand, for a single product that is not transposed: one, or one a candidate. */
     private final long[] rights;
     /** The same packed for tiles of the usual height, unless products are transposed or of float32 codes. */
     private final long[] packed;
@@ -45,9 +48,10 @@ final class ScoreInputs {
     private final long scales;
 
     /** @param tileRows rows of the largest tile */
-    ScoreInputs(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int tileRows,
-            IntegerPath path, CpuScope scope, Workers workers, WorkClock clock) {
+    ScoreInputs(MatmulProblem problem, KeptCodes codes, Operand searched, List<CodeGrid> fixed,
+            List<List<CodeGrid>> candidates, int tileRows, IntegerPath path, CpuScope scope, Workers workers, WorkClock clock) {
         this.problem = problem;
+        this.codes = codes;
         this.clock = clock;
         this.searched = searched;
         this.fixed = fixed;
@@ -63,7 +67,10 @@ final class ScoreInputs {
         this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
         this.scales = allScales(scope);
         boolean single = problem.batch() == 1;
-        this.rights = single ? encodeRights(scope, workers) : new long[0];
+        this.rights = single && !transposed ? encodeRights(scope, workers) : new long[0];
+        if (single && transposed) {
+            prepareCandidates(workers);
+        }
         Optional<Worker.Product> usual = single && !transposed
                 ? product(Worker.current(), Math.min(problem.n(), tileRows), 0).packedFor() : Optional.empty();
         this.packedLayout = usual.map(key -> Worker.current().product(key).weights());
@@ -105,8 +112,12 @@ final class ScoreInputs {
         return candidates.get(candidate).get(at).equals(candidates.get(candidate - 1).get(at));
     }
 
-    /** Address of the right operand of a single product as it is encoded, not packed. */
-    long right(int candidate) {
+    /** Address of a column group of the right operand of a single transposed product. */
+    long right(int candidate, int group) {
+        return codes.candidate(new KeptCodes.Candidate(group, rightGrid(candidate, group)));
+    }
+
+    private long right(int candidate) {
         return rights[rights.length == 1 ? 0 : candidate];
     }
 
@@ -214,6 +225,22 @@ final class ScoreInputs {
             clock.add(WorkClock.Kind.ENCODE, start);
         });
         return addresses;
+    }
+
+    private void prepareCandidates(Workers workers) {
+        Set<KeptCodes.Candidate> wanted = new LinkedHashSet<>();
+        for (int candidate = 0; candidate < candidates.size(); candidate++) {
+            for (int group = 0; group < groups; group++) {
+                wanted.add(new KeptCodes.Candidate(group, rightGrid(candidate, group)));
+            }
+        }
+        long size = (long) problem.k() * problem.m() / groups;
+        long numbers = CpuBuffer.address(problem.right());
+        codes.prepare(wanted, size * coder.bytesPerCode(), workers, (candidate, address) -> {
+            long start = System.nanoTime();
+            coder.encode(Worker.current(), numbers + candidate.group() * size * Float.BYTES, size, candidate.grid(), 0, address);
+            clock.add(WorkClock.Kind.ENCODE, start);
+        });
     }
 
     private long[] packRights(CpuScope scope, Workers workers, Worker.Product usual) {

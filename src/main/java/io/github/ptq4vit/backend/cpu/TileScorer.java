@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
@@ -53,7 +54,7 @@ final class TileScorer {
         }
         long right = 0;
         if (inputs.searched == Operand.LEFT) {
-            right = problem.batch() == 1 ? inputs.right(worker, product, 0) : encodeRight(product, 0);
+            right = problem.batch() == 1 ? inputs.right(worker, product, 0) : fixedRight(product);
         }
         inputs.clock.add(WorkClock.Kind.PACK, start);
         TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), result, output);
@@ -69,7 +70,7 @@ final class TileScorer {
                 encodeLeft(candidate, firstRange);
             } else {
                 right = problem.batch() == 1 ? inputs.right(worker, product, candidate)
-                        : encodeRight(product, candidate);
+                        : candidateRight(product, candidate);
             }
             if (firstRange == 1) {
                 Optional<CodeRange> own = Optional.of(inputs.leftGrid(candidate, head).ranges().get(0));
@@ -132,18 +133,35 @@ final class TileScorer {
         }
     }
 
-    /** Codes of this tile's own right operand. */
-    private long encodeRight(CodeProduct product, int candidate) {
+    /** The fixed right operand of this tile's own product, as the product wants it. */
+    private long fixedRight(CodeProduct product) {
+        CodeGrid grid = inputs.rightGrid(0, head);
+        long bytes = product.packedFor().map(key -> worker.product(key).weightBytes())
+                .orElse((long) problem.k() * problem.m() * inputs.coder.bytesPerCode());
+        // what is packed may hang on the tile's height
+        return inputs.codes.fixed(new KeptCodes.Place(Operand.RIGHT, tile.batch(), 0, tile.rows()), grid, bytes,
+                kept -> encodeRight(product, grid, kept[0]))[0];
+    }
+
+    /** A candidate for the right operand of this tile's own product. */
+    private long candidateRight(CodeProduct product, int candidate) {
+        long bytes = product.packedFor().map(key -> worker.product(key).weightBytes())
+                .orElse((long) problem.k() * problem.m() * inputs.coder.bytesPerCode());
+        long codes = worker.scratch("tile right", bytes);
+        encodeRight(product, inputs.rightGrid(candidate, head), codes);
+        return codes;
+    }
+
+    private void encodeRight(CodeProduct product, CodeGrid grid, long codes) {
         long count = (long) problem.k() * problem.m();
         long numbers = CpuBuffer.address(problem.right()) + tile.batch() * count * Float.BYTES;
-        long plain = worker.scratch("tile right", count * inputs.coder.bytesPerCode());
-        inputs.coder.encode(worker, numbers, count, inputs.rightGrid(candidate, head), 0, plain);
         if (product.packedFor().isEmpty()) {
-            return plain;
+            inputs.coder.encode(worker, numbers, count, grid, 0, codes);
+        } else {
+            long plain = worker.scratch("tile right plain", count * inputs.coder.bytesPerCode());
+            inputs.coder.encode(worker, numbers, count, grid, 0, plain);
+            inputs.pack(worker, product, plain, codes);
         }
-        long packed = worker.scratch("tile right packed", worker.product(product.packedFor().get()).weightBytes());
-        inputs.pack(worker, product, plain, packed);
-        return packed;
     }
 
     private long elements() {

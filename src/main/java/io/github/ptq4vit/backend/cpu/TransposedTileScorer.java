@@ -1,8 +1,11 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.View;
 import java.util.Arrays;
+import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
 /**
@@ -40,7 +43,7 @@ final class TransposedTileScorer {
         long start = System.nanoTime();
         CodeProduct product = inputs.transposedProduct(worker, height, tile.rows());
         start = inputs.clock.add(WorkClock.Kind.COMPILE, start);
-        long[] packed = packLeft(product, first);
+        long[] packed = packedLeft(product, first);
         TransposedOutputs.Copy copy = outputs.of(worker, tile);
         long target = copy.output();
         long weight = copy.weight();
@@ -62,7 +65,7 @@ final class TransposedTileScorer {
                 }
                 long time = System.nanoTime();
                 long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
-                        : inputs.right(candidate) + (long) part * height * problem.k() * inputs.coder.bytesPerCode();
+                        : inputs.right(candidate, part);
                 long[] sources = new long[inputs.ranges];
                 Arrays.fill(sources, codes);
                 long[] scales = new long[inputs.ranges];
@@ -84,22 +87,25 @@ final class TransposedTileScorer {
     }
 
     /** The tile's left operand in codes, a packed {@code [k, rows]} for each range. */
-    private long[] packLeft(CodeProduct product, int candidate) {
+    private long[] packedLeft(CodeProduct product, int candidate) {
         long elements = (long) tile.rows() * problem.k();
         long left = CpuBuffer.address(problem.left()) + row * problem.k() * Float.BYTES;
-        long[] packed = new long[inputs.ranges];
-        for (int range = 0; range < packed.length; range++) {
-            long plain = worker.scratch("tile left" + range, elements * inputs.coder.bytesPerCode());
-            inputs.coder.encode(worker, left, elements, inputs.leftGrid(candidate, head), range, plain);
-            packed[range] = plain;
-            if (product.packedFor().isPresent()) {
-                Worker.Product key = product.packedFor().get();
-                packed[range] = worker.scratch("tile left packed" + range, worker.product(key).weightBytes());
-                worker.pack(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key, plain,
-                        packed[range]);
+        CodeGrid grid = inputs.leftGrid(candidate, head);
+        Optional<Worker.Product> key = product.packedFor();
+        long codeBytes = elements * inputs.coder.bytesPerCode();
+        long bytes = key.isPresent() ? worker.product(key.get()).weightBytes() : codeBytes;
+        return inputs.codes.fixed(new KeptCodes.Place(Operand.LEFT, tile.batch(), tile.from(), tile.rows()), grid, bytes, kept -> {
+            for (int range = 0; range < kept.length; range++) {
+                if (key.isEmpty()) {
+                    inputs.coder.encode(worker, left, elements, grid, range, kept[range]);
+                } else {
+                    long plain = worker.scratch("tile left", codeBytes);
+                    inputs.coder.encode(worker, left, elements, grid, range, plain);
+                    worker.pack(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key.get(), plain,
+                            kept[range]);
+                }
             }
-        }
-        return packed;
+        });
     }
 
     /** This product's own right operand as {@code [m, k]} numbers. */

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend.cuda;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -8,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
+import jcuda.driver.JCudaDriver;
 
 /**
  * Loads CUDA's driver and cuBLAS 12 or 13, and JCuda's natives above them, once for the process: JNI allows no second time.
@@ -54,15 +56,11 @@ public final class CudaLibraries {
             if (!loadDriver(natives)) {
                 return missing();
             }
-            Optional<LibrarySearch.Cublas> cublas = search.cublas().filter(found -> loadCublas(natives, found));
-            if (search.cublas().isEmpty()) {
-                reasons.add("cuBLAS was not found: no libcublas.so.12 or .13 in " + join(search.folders())
-                        + "; install it, or name its folder with -D" + FOLDERS_PROPERTY + " or LD_LIBRARY_PATH");
-            }
+            Optional<LibrarySearch.Cublas> cublas = loadCublas(natives, driverVersion());
             return new CudaInstallation(Optional.of(loadedFile(DRIVER)), cublas.map(found -> found.file().toString()),
-                    cublas.map(LibrarySearch.Cublas::major).orElse(0), reasons);
-        } catch (RuntimeException e) {
-            return missing(e.getMessage());
+                    cublas.map(LibrarySearch.Cublas::major).orElse(0), cublas.isPresent() ? List.of() : reasons);
+        } catch (UncheckedIOException e) {
+            return missing(e.getMessage() + ": " + e.getCause());
         }
     }
 
@@ -75,26 +73,59 @@ public final class CudaLibraries {
             natives.extract("JCudaDriver", UnaryOperator.identity());
             natives.initialise("jcuda.driver.JCudaDriver");
             return true;
-        } catch (LinkageError e) {
+        } catch (LinkageError | RuntimeException e) {
             reasons.add("NVIDIA's driver was not found or does not load (" + firstLine(e, DRIVER)
                     + "); install the driver, version 525 or later, or check it with nvidia-smi");
             return false;
         }
     }
 
-    private boolean loadCublas(JcudaNatives natives, LibrarySearch.Cublas cublas) {
-        try {
-            Path light = cublas.file().resolveSibling("libcublasLt.so." + cublas.major());
-            if (Files.isRegularFile(light)) {
-                System.load(light.toString());
+    /** The CUDA that the driver is made for, times 1000: 12040 is 12.4. */
+    private static int driverVersion() {
+        int[] version = new int[1];
+        JCudaDriver.cuDriverGetVersion(version);
+        return version[0];
+    }
+
+    /** The first cuBLAS that the driver can serve and that loads. */
+    private Optional<LibrarySearch.Cublas> loadCublas(JcudaNatives natives, int driver) {
+        for (LibrarySearch.Cublas cublas : search.cublas()) {
+            if (1000 * cublas.major() > driver) {
+                reasons.add(cublas.file() + " needs a driver for CUDA " + cublas.major() + " or later; this one is for "
+                        + driver / 1000 + "." + driver % 1000 / 10);
+                continue;
             }
-            System.load(cublas.file().toString());
+            try {
+                loadCublas(cublas);
+            } catch (LinkageError e) {
+                reasons.add("cuBLAS was found but does not load: " + cublas.file() + " (" + firstLine(e, "libcublas") + ")");
+                continue;
+            }
+            return bindCublas(natives, cublas) ? Optional.of(cublas) : Optional.empty();
+        }
+        if (reasons.isEmpty()) {
+            reasons.add("cuBLAS was not found: no libcublas.so.12 or .13 in " + join(search.folders())
+                    + "; install it, or name its folder with -D" + FOLDERS_PROPERTY + " or LD_LIBRARY_PATH");
+        }
+        return Optional.empty();
+    }
+
+    private static void loadCublas(LibrarySearch.Cublas cublas) {
+        Path light = cublas.file().resolveSibling("libcublasLt.so." + cublas.major());
+        if (Files.isRegularFile(light)) {
+            System.load(light.toString());
+        }
+        System.load(cublas.file().toString());
+    }
+
+    private boolean bindCublas(JcudaNatives natives, LibrarySearch.Cublas cublas) {
+        try {
             natives.extract("JCublas2", library -> cublas.major() == 12
                     ? library : ElfRename.rename(library, "libcublas.so.12", "libcublas.so." + cublas.major()));
             natives.initialise("jcuda.jcublas.JCublas2");
             return true;
-        } catch (LinkageError e) {
-            reasons.add("cuBLAS was found but does not load: " + cublas.file() + " (" + firstLine(e, "libcublas") + ")");
+        } catch (LinkageError | RuntimeException e) {
+            reasons.add("JCuda's library for cuBLAS does not load with " + cublas.file() + " (" + firstLine(e, "libcublas") + ")");
             return false;
         }
     }
@@ -116,7 +147,7 @@ public final class CudaLibraries {
     }
 
     /** JCuda wraps the linker's words in stack traces: the line that names the library. */
-    private static String firstLine(LinkageError e, String part) {
+    private static String firstLine(Throwable e, String part) {
         String message = String.valueOf(e.getMessage());
         return message.lines().filter(line -> line.contains(part)).map(String::strip).findFirst()
                 .orElseGet(() -> message.lines().findFirst().orElse(""));

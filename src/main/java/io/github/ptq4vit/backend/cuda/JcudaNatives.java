@@ -3,10 +3,12 @@ package io.github.ptq4vit.backend.cuda;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
-import java.nio.file.DirectoryStream;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.UnaryOperator;
 import jcuda.JCudaVersion;
 
@@ -19,7 +21,11 @@ import jcuda.JCudaVersion;
 final class JcudaNatives implements AutoCloseable {
     private static final String FOLDER_PROPERTY = "java.io.tmpdir";
 
+    /** The property belongs to the process: one class at a time. */
+    private static final Object ONE_AT_A_TIME = new Object();
+
     private final Path folder;
+    private final List<Path> extracted = new ArrayList<>();
 
     /** Makes the folder. */
     JcudaNatives() {
@@ -29,6 +35,11 @@ final class JcudaNatives implements AutoCloseable {
         } catch (IOException e) {
             throw new UncheckedIOException("JCuda's natives could not be extracted: no temporary folder", e);
         }
+    }
+
+    /** Where the natives lie until this is closed. */
+    Path folder() {
+        return folder;
     }
 
     /**
@@ -43,7 +54,9 @@ final class JcudaNatives implements AutoCloseable {
             if (in == null) {
                 throw new IllegalStateException(file + " is missing on the class path");
             }
-            Files.write(folder.resolve(file), change.apply(in.readAllBytes()));
+            Path target = folder.resolve(file);
+            extracted.add(target);
+            Files.write(target, change.apply(in.readAllBytes()));
         } catch (IOException e) {
             throw new UncheckedIOException(file + " could not be extracted into " + folder, e);
         }
@@ -55,8 +68,7 @@ final class JcudaNatives implements AutoCloseable {
      * @throws LinkageError if its native library does not load
      */
     void initialise(String className) {
-        // the property belongs to the process; others that change it use the same lock, JCuda's own class
-        synchronized (JCudaVersion.class) {
+        synchronized (ONE_AT_A_TIME) {
             String before = System.getProperty(FOLDER_PROPERTY);
             System.setProperty(FOLDER_PROPERTY, folder.toString());
             try {
@@ -69,14 +81,16 @@ final class JcudaNatives implements AutoCloseable {
         }
     }
 
-    /** Deletes the folder; what is loaded stays loaded. */
+    /** Deletes what was extracted, and the folder unless others have put something there; what is loaded stays loaded. */
     @Override
     public void close() {
-        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
-            for (Path file : files) {
-                Files.delete(file);
+        try {
+            for (Path file : extracted) {
+                Files.deleteIfExists(file);
             }
             Files.delete(folder);
+        } catch (DirectoryNotEmptyException e) {
+            // another part of the process made a temporary file while the property pointed here; it is not ours to delete
         } catch (IOException e) {
             throw new UncheckedIOException(folder + " could not be deleted", e);
         }

@@ -12,8 +12,8 @@ import jcuda.driver.JCudaDriver;
  * {@code device.launch(Kernel.MAGNITUDE_F32).view(x).view(y).count(n).over(n)}.
  */
 final class Launch {
-    /** Blocks a multiprocessor that loop over their share: enough to hide latencies, few enough to start quickly. */
-    private static final int BLOCKS_A_MULTIPROCESSOR = 8;
+    /** Blocks a multiprocessor that loop over their share: enough that the last ones to end weigh little. */
+    private static final int BLOCKS_A_MULTIPROCESSOR = 32;
     private static final int MOST_BLOCKS_IN_Y_OR_Z = 65535;
 
     private final CudaDevice device;

@@ -1,15 +1,20 @@
 package io.github.ptq4vit.backend.cuda;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * Folders that may hold CUDA's libraries, in the order in which they are asked.
@@ -29,8 +34,8 @@ record LibrarySearch(List<Path> folders) {
     }
 
     /**
-     * The folders of a machine: CUDA_HOME and CUDA_PATH, LD_LIBRARY_PATH, the usual places of toolkits and distributions,
-     * and Python environments, whose packages bring cuBLAS too.
+     * The folders of a machine: CUDA_HOME and CUDA_PATH, LD_LIBRARY_PATH, what the linker is configured with, the usual places
+     * of toolkits and distributions, and Python environments, whose packages bring cuBLAS too.
      *
      * @param environment variables by name
      * @param root of the file system
@@ -45,6 +50,9 @@ record LibrarySearch(List<Path> folders) {
             }
         }
         folders.addAll(paths(environment.get("LD_LIBRARY_PATH")));
+        for (Path file : matching(root.resolve("etc/ld.so.conf.d"), "*.conf")) {
+            folders.addAll(linkerFolders(file));
+        }
         folders.add(root.resolve("usr/local/cuda/lib64"));
         matching(root.resolve("usr/local"), "cuda-{12,13}*").forEach(toolkit -> folders.add(toolkit.resolve("lib64")));
         for (String usual : List.of("usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib", "opt/cuda/lib64")) {
@@ -69,17 +77,11 @@ record LibrarySearch(List<Path> folders) {
         return new LibrarySearch(paths(list));
     }
 
-    /** The first cuBLAS that lies in a folder; version 12 before 13 within one. */
-    Optional<Cublas> cublas() {
-        for (Path folder : folders) {
-            for (int major : MAJORS) {
-                Path file = folder.resolve("libcublas.so." + major);
-                if (Files.isRegularFile(file)) {
-                    return Optional.of(new Cublas(file.toAbsolutePath(), major));
-                }
-            }
-        }
-        return Optional.empty();
+    /** Every cuBLAS in the folders, in their order; version 12 before 13 within one. */
+    List<Cublas> cublas() {
+        return folders.stream().flatMap(folder -> MAJORS.stream()
+                .map(major -> new Cublas(folder.resolve("libcublas.so." + major).toAbsolutePath(), major)))
+                .filter(found -> Files.isRegularFile(found.file())).toList();
     }
 
     /** The first file of a name, if any folder has it. */
@@ -97,20 +99,29 @@ record LibrarySearch(List<Path> folders) {
         }
     }
 
-    /** Entries of a folder that match, the highest version first; none if the folder cannot be read. */
+    /** Entries of a folder that match, the last in the alphabet first; none if the folder cannot be read. */
     private static List<Path> matching(Path folder, String pattern) {
         try (DirectoryStream<Path> stream = Files.newDirectoryStream(folder, pattern)) {
-            List<Path> found = new java.util.ArrayList<>();
+            List<Path> found = new ArrayList<>();
             stream.forEach(found::add);
-            found.sort(java.util.Comparator.reverseOrder());
+            found.sort(Comparator.reverseOrder());
             return found;
-        } catch (IOException | java.nio.file.DirectoryIteratorException e) {
+        } catch (IOException | DirectoryIteratorException e) {
+            return List.of();
+        }
+    }
+
+    /** The folders that a file of the dynamic linker's configuration lists. */
+    private static List<Path> linkerFolders(Path file) {
+        try (Stream<String> lines = Files.lines(file)) {
+            return lines.map(String::strip).filter(line -> line.startsWith("/")).flatMap(line -> paths(line).stream()).toList();
+        } catch (IOException | UncheckedIOException e) {
             return List.of();
         }
     }
 
     private static List<Path> paths(String list) {
-        List<Path> paths = new java.util.ArrayList<>();
+        List<Path> paths = new ArrayList<>();
         for (String part : list == null ? new String[0] : list.split(":")) {
             if (!part.isBlank()) {
                 try {

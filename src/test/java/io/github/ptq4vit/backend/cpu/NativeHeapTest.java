@@ -22,9 +22,23 @@ class NativeHeapTest {
             heap.release(first, 1000);
             assertEquals(first, heap.allocate(1000));
             heap.release(second, 1000);
-            heap.trim();
-            heap.trim();
+            heap.trim(0);
+            heap.trim(0);
             assertNotEquals(0, heap.allocate(1000));
+        }
+    }
+
+    @Test
+    void keptPiecesGoBackBeforeTheWholeBecomesLargerThanTheBusiestMomentWas() {
+        try (NativeHeap heap = new NativeHeap()) {
+            long small = heap.allocate(8192);
+            long large = heap.allocate(1 << 20);
+            heap.release(small, 8192);
+            heap.release(large, 1 << 20);
+            heap.allocate(4096);
+            assertEquals(8192, heap.keptBytes(), "the megabyte had to go");
+            heap.allocate(1 << 20);
+            assertEquals(0, heap.keptBytes());
         }
     }
 

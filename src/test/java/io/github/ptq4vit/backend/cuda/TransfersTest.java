@@ -1,0 +1,84 @@
+package io.github.ptq4vit.backend.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.util.Arrays;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIf;
+
+/** Copies in pieces, on a device that does everything as late as it may. */
+@EnabledIf("io.github.ptq4vit.backend.cuda.EmulatedGpu#isBuilt")
+class TransfersTest {
+    /** Several pieces and a rest. */
+    private static final int COUNT = (9 << 20) / Float.BYTES * 2 + 13;
+
+    private EmulatedGpu gpu;
+
+    @BeforeEach
+    void late() {
+        gpu = new EmulatedGpu().set("deferred", 1);
+    }
+
+    @AfterEach
+    void close() {
+        gpu.close();
+    }
+
+    @Test
+    void largeTensorsGoUpAndDownInPieces() {
+        float[] numbers = random(1);
+        try (CudaBackend backend = new CudaBackend(CudaSettings.standard()); Scope scope = backend.scope()) {
+            View x = scope.floats(COUNT);
+            backend.upload(Tensor.of(Shape.of(COUNT), numbers), x);
+            assertArrayEquals(numbers, backend.download(x).toArray());
+            FloatBuffer direct = ByteBuffer.allocateDirect(COUNT * Float.BYTES).order(ByteOrder.nativeOrder()).asFloatBuffer();
+            direct.put(0, numbers);
+            backend.upload(new Tensor(Shape.of(COUNT), direct), x);
+            assertArrayEquals(numbers, backend.download(x).toArray());
+        }
+    }
+
+    @Test
+    void whatIsUploadedMayBeOverwrittenAtOnceAndFreedMemoryReused() {
+        float[] numbers = random(2);
+        float[] expected = numbers.clone();
+        try (CudaBackend backend = new CudaBackend(CudaSettings.standard()); Scope outer = backend.scope()) {
+            View y = outer.floats(COUNT);
+            try (Scope scope = backend.scope()) {
+                View x = scope.floats(COUNT);
+                backend.upload(Tensor.of(Shape.of(COUNT), numbers), x);
+                Arrays.fill(numbers, 7);
+                backend.magnitudes(x, y);
+            }
+            try (Scope scope = backend.scope()) {
+                // the memory of x, which the kernel above may still have to read
+                backend.upload(Tensor.of(Shape.of(COUNT), numbers), scope.floats(COUNT));
+                assertEquals(2 * DeviceMemory.sizeClass((long) COUNT * Float.BYTES), backend.liveBytes());
+            }
+            for (int i = 0; i < COUNT; i++) {
+                expected[i] = Math.abs(expected[i]);
+            }
+            assertArrayEquals(expected, backend.download(y).toArray());
+        }
+    }
+
+    private static float[] random(long seed) {
+        Random random = new Random(seed);
+        float[] numbers = new float[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+            numbers[i] = random.nextFloat() - 0.5f;
+        }
+        return numbers;
+    }
+}
