@@ -74,6 +74,11 @@ struct Place {
     int within;  // place of its partial sum among those of its row block
     bool transposed;
 
+    // Whether this warp's part of the tile lies beyond its edges.
+    template <class Tile> __device__ __forceinline__ bool idle() const {
+        return Tile::first_row() >= rows_a() || Tile::first_column() >= rows_b();
+    }
+
     __device__ __forceinline__ int rows_a() const { return transposed ? columns : block.rows; }
     __device__ __forceinline__ int rows_b() const { return transposed ? block.rows : columns; }
     __device__ __forceinline__ long long codes_a() const { return transposed ? block.right + column : block.left; }
@@ -174,7 +179,7 @@ template <class Tile, int SIDE, int STAGES> struct Pipeline {
     static __device__ __forceinline__ void run(Shared& shared, const Shape& p, const Place& place, int turns, Source source,
                                                Finish& finish) {
         int slices = (int) (p.padded / Tile::DEPTH);
-        bool idle = Tile::first_row() >= place.rows_a() || Tile::first_column() >= place.rows_b();
+        bool idle = place.idle<Tile>();
         Turn loading = source(0);
         int turn_loading = 0;
         int slice_loading = 0;

@@ -52,6 +52,11 @@ template <class Tile, bool IN_REGISTERS> struct Elements {
         }
         int first = candidate(turn - before(), 0);
         int second = p.ranges == 2 ? -1 : candidate(turn - before(), 1);
+        if (place.idle<Tile>()) {
+            leave(turn, 0, 0);
+            leave(turn, 1, 0);
+            return;
+        }
         float step_first = step(first, 0);
         if (p.ranges == 2) {
             float step_second = step(first, 1);
@@ -86,12 +91,12 @@ template <class Tile, bool IN_REGISTERS> struct Elements {
 
 private:
     __device__ __forceinline__ void leave(int turn, int product, float sum) {
-        sum = warp_sum(sum);
         if (lane() == 0) {
             shared.sums[turn & 1][product][threadIdx.x / 32] = sum;
         }
     }
 
+    // Of this warp's part of the tile; all its threads have it.
     template <bool TWO_RANGES, bool ABSOLUTE>
     __device__ __forceinline__ float loss(const typename Tile::Sums& sums, float step, const typename Tile::Sums& others,
                                           float other_step) {
@@ -116,7 +121,7 @@ private:
                 }
             }
         }
-        return total;
+        return warp_sum(total);
     }
 
     __device__ __forceinline__ void subtract(const typename Tile::Sums& sums, float step) {

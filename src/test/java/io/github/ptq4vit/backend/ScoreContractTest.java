@@ -7,8 +7,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.ScoreProblem.Left;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -25,7 +27,19 @@ class ScoreContractTest {
     private static final double RELATIVE = 1e-6;
     private static final int ENOUGH_ELEMENTS = 2000;
 
+    /** The same for every backend, and not quickly found. */
+    private static final Map<Search, PlainScorer.Score> TRUTHS = new HashMap<>();
+
     private final Backend backend;
+
+    private record Search(ScoreProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates) {
+        PlainScorer.Score truth() {
+            try (PlainBackend plain = new PlainBackend(); Side side = Side.of(plain)) {
+                MatmulProblem on = problem.on(side);
+                return new PlainScorer(on, searched, fixed, candidates).score(0, on.units());
+            }
+        }
+    }
 
     ScoreContractTest(BackendUnderTest subject) {
         this.backend = subject.open().get();
@@ -207,11 +221,7 @@ class ScoreContractTest {
     }
 
     private void check(ScoreProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates) {
-        PlainScorer.Score truth;
-        try (PlainBackend plain = new PlainBackend(); Side side = Side.of(plain)) {
-            MatmulProblem on = problem.on(side);
-            truth = new PlainScorer(on, searched, fixed, candidates).score(0, on.units());
-        }
+        PlainScorer.Score truth = TRUTHS.computeIfAbsent(new Search(problem, searched, fixed, candidates), Search::truth);
         double[][] losses;
         try (Side side = Side.of(backend)) {
             MatmulProblem on = problem.on(side);
