@@ -752,10 +752,11 @@ API int emulator_check_device_range(const char* what, const void* address, size_
     return check_device_range(what, reinterpret_cast<uintptr_t>(address), bytes);
 }
 
-// Enqueues work in a stream; answers a code of the driver API.
-API int emulator_submit(void* stream_handle, void (*work)(void*), void* argument) {
+// Enqueues work on a copy of its argument in a stream; answers a code of the driver API.
+API int emulator_submit(void* stream_handle, void (*work)(const void*), const void* argument, size_t bytes) {
     STREAM(stream_handle);
-    return submit(stream, [=] { work(argument); });
+    auto* first = static_cast<const char*>(argument);
+    return submit(stream, [work, kept = std::vector<char>(first, first + bytes)] { work(kept.data()); });
 }
 
 // Undoes a kernel's failure, which on a real device only a new process does.
