@@ -198,8 +198,10 @@ void BlockRunner::carry() {
 
 void BlockRunner::finish_thread() {
     Fiber& fiber = *static_cast<Fiber*>(self);
-    copy_async_commit();
-    copy_async_wait(0);
+    if (!fiber.copies.empty()) {
+        copy_async_commit();
+        copy_async_wait(0);
+    }
     Warp& warp = warps_[warp_];
     warp.done |= lane_bit(fiber.lane);
     for (size_t i = 0; i < warp.gatherings.size(); i++) {

@@ -100,7 +100,7 @@ bool in_device_memory(State& s, const unsigned char* address, size_t bytes) {
         return false;
     }
     const Piece& piece = *std::prev(after);
-    if (piece.device < 0 || at + bytes > piece.address + piece.bytes) {
+    if (at + bytes > piece.address + piece.bytes) {
         return false;
     }
     s.recent[s.next++ % State::RECENT] = piece;

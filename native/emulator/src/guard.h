@@ -22,7 +22,7 @@ struct Range {
 
 // Of a launch: the memory it may touch.
 struct GuardedMemory {
-    std::vector<Piece> pieces;   // device memory, in the order of addresses
+    std::vector<Piece> pieces;   // of the device, in the order of addresses
     std::vector<Range> program;  // the module itself: constants
 };
 

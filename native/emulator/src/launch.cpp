@@ -103,7 +103,7 @@ struct Job {
         : function(f), parameters(p), grid(g), block(b), shared_bytes(s), reversed(settings::reversed.value != 0),
           blocks(long(g.x) * g.y * g.z) {
         if (f.module->guarded) {
-            memory = {all_pieces(), program_ranges(reinterpret_cast<const void*>(f.entry.run))};
+            memory = {pieces_of(f.module->device), program_ranges(reinterpret_cast<const void*>(f.entry.run))};
         }
     }
 

@@ -465,6 +465,33 @@ void cublas() {
     succeeds(cuStreamDestroy_v2(stream));
 }
 
+void two_devices() {
+    section = "two devices";
+    emulator_set("devices", 2);
+    void *first, *second;
+    succeeds(cuDevicePrimaryCtxRetain(&first, 0));
+    succeeds(cuDevicePrimaryCtxRetain(&second, 1));
+    Buffer here(1024);
+    void* const module_of_first = module_handle;
+    void* const kernel_of_first = function("store_beyond");
+    emulator_set("guard", 1);
+    succeeds(cuCtxSetCurrent(second));
+    int n = 31;
+    void* parameters[] = {const_cast<Address*>(&here.address), &n};
+    answers(400, cuLaunchKernel(kernel_of_first, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr), "loaded on device 0");
+    load(80);
+    answers(700, launch("store_beyond", {1, 32}, here.address, 31), "no memory of the device");
+    succeeds(cuCtxSetCurrent(first));
+    succeeds(cuCtxSynchronize());  // the other device is not concerned
+    module_handle = module_of_first;
+    succeeds(launch("store_beyond", {1, 32}, here.address, 31));
+    check(here.read<float>()[31] == 1, "its own device serves it");
+    emulator_forget_failure();
+    succeeds(cuDevicePrimaryCtxRelease_v2(1));
+    succeeds(cuDevicePrimaryCtxRelease_v2(0));
+    emulator_restore_settings();
+}
+
 void faults_as_set() {
     section = "faults as set";
     Buffer y(4096);
@@ -516,6 +543,7 @@ int main() {
     memory();
     deferred();
     cublas();
+    two_devices();
     faults_as_set();
     check(emulator_live_allocations() == 0, "everything is freed");
     succeeds(cuDevicePrimaryCtxRelease_v2(0));
