@@ -1,17 +1,15 @@
 // Stand-in for libcublas: plain column-major products on the CPU, with the checks of the device's memory.
 #include "api.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <functional>
 #include <vector>
 
 extern "C" {
 int emulator_current_device();
 int emulator_check_device_range(const char* what, const void* address, size_t bytes);
-int emulator_submit(void* stream, void (*work)(void*), void* argument);
+int emulator_submit(void* stream, void (*work)(const void*), const void* argument, size_t bytes);
 long emulator_get(const char* name);
 }
 
@@ -22,13 +20,7 @@ enum Type { R_32F = 0, R_8I = 3, R_32I = 10 };
 
 struct Handle {
     void* stream = nullptr;
-    int math_mode = 0, pointer_mode = 0;
-};
-
-struct Matrix {
-    const void* data;
-    int rows, columns, stride;
-    long batch_stride;
+    int math_mode = 0;
 };
 
 // C = alpha op(A) op(B) + beta C, column-major, a batch of them.
@@ -132,10 +124,9 @@ template <class In, class Out> int submit(const char* what, void* handle, int op
             return INVALID_VALUE;
         }
     }
-    auto* kept = new Product<In, Out>(p);
-    int code = emulator_submit(static_cast<Handle*>(handle)->stream, [](void* argument) {
-        multiply(*static_cast<Product<In, Out>*>(argument));
-    }, kept);
+    int code = emulator_submit(static_cast<Handle*>(handle)->stream, [](const void* argument) {
+        multiply(*static_cast<const Product<In, Out>*>(argument));
+    }, &p, sizeof p);
     return code == 0 ? SUCCESS : EXECUTION_FAILED;
 }
 

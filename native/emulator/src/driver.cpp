@@ -415,7 +415,7 @@ API int cuCtxSynchronize() {
 API int cuModuleLoadData(void** module, const void* image) {
     READY;
     Module* loaded = nullptr;
-    int code = load_module(static_cast<const char*>(image), loaded);
+    int code = load_module(static_cast<const char*>(image), current->number, loaded);
     *module = loaded;
     return code;
 }
@@ -490,6 +490,11 @@ API int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned 
     STREAM(stream_handle);
     auto* function = static_cast<Function*>(handle);
     if (function == nullptr) {
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
+    if (function->module->device != current->number) {
+        say("kernel %s: its module was loaded on device %d, this is device %d", function->entry.name,
+                function->module->device, current->number);
         return CUDA_ERROR_INVALID_HANDLE;
     }
     dim3 grid(grid_x, grid_y, grid_z), block(block_x, block_y, block_z);
@@ -748,14 +753,22 @@ API int emulator_current_device() {
     return current == nullptr ? -1 : current->number;
 }
 
-API int emulator_check_device_range(const char* what, const void* address, size_t bytes) {
-    return check_device_range(what, reinterpret_cast<uintptr_t>(address), bytes);
+// Whether a range lies within one piece of the current device's memory; if not, a line says why.
+API int emulator_check_device_range(const char* what, const void* pointer, size_t bytes) {
+    auto address = reinterpret_cast<uintptr_t>(pointer);
+    Piece piece;
+    if (piece_of(address, piece) && piece.device >= 0 && piece.device != emulator_current_device()) {
+        say("%s: 0x%zx is memory of device %d, this is device %d", what, size_t(address), piece.device, emulator_current_device());
+        return false;
+    }
+    return check_device_range(what, address, bytes);
 }
 
-// Enqueues work in a stream; answers a code of the driver API.
-API int emulator_submit(void* stream_handle, void (*work)(void*), void* argument) {
+// Enqueues work on a copy of its argument in a stream; answers a code of the driver API.
+API int emulator_submit(void* stream_handle, void (*work)(const void*), const void* argument, size_t bytes) {
     STREAM(stream_handle);
-    return submit(stream, [=] { work(argument); });
+    auto* first = static_cast<const char*>(argument);
+    return submit(stream, [work, kept = std::vector<char>(first, first + bytes)] { work(kept.data()); });
 }
 
 // Undoes a kernel's failure, which on a real device only a new process does.

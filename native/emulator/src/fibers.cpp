@@ -98,14 +98,19 @@ bool BlockRunner::run(const Entry& entry, void** parameters, dim3 grid, dim3 siz
     barriers_++;
     stopped_ = false;
     free_stacks_.clear();
-    for (unsigned i = threads_; i-- > 0;) {
-        free_stacks_.push_back(i);
-        Fiber& fiber = fibers_[i];
-        fiber.index = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
-        fiber.lane = i % WARP;
-        fiber.block = &block_;
-        fiber.groups = 0;
-        fiber.copies.clear();
+    used_stacks_ = 0;
+    unsigned thread = 0;
+    for (unsigned z = 0; z < size.z; z++) {
+        for (unsigned y = 0; y < size.y; y++) {
+            for (unsigned x = 0; x < size.x; x++, thread++) {
+                Fiber& fiber = fibers_[thread];
+                fiber.index = {x, y, z};
+                fiber.lane = thread % WARP;
+                fiber.block = &block_;
+                fiber.groups = 0;
+                fiber.copies.clear();
+            }
+        }
     }
     unsigned warps = (threads_ + WARP - 1) / WARP;
     for (unsigned w = 0; w < warps; w++) {
@@ -164,8 +169,13 @@ void BlockRunner::leave(void** save) {
 
 // Starts a thread on a stack of its own.
 void BlockRunner::start(unsigned thread, void** save) {
-    unsigned stack = free_stacks_.back();
-    free_stacks_.pop_back();
+    unsigned stack = used_stacks_;
+    if (free_stacks_.empty()) {
+        used_stacks_++;
+    } else {
+        stack = free_stacks_.back();
+        free_stacks_.pop_back();
+    }
     fibers_[thread].stack = stack;
     warps_[thread / WARP].fresh &= ~lane_bit(thread % WARP);
     // their tops are spread over the sets of the caches; six registers and the address of carry() are popped
@@ -188,8 +198,10 @@ void BlockRunner::carry() {
 
 void BlockRunner::finish_thread() {
     Fiber& fiber = *static_cast<Fiber*>(self);
-    copy_async_commit();
-    copy_async_wait(0);
+    if (!fiber.copies.empty()) {
+        copy_async_commit();
+        copy_async_wait(0);
+    }
     Warp& warp = warps_[warp_];
     warp.done |= lane_bit(fiber.lane);
     for (size_t i = 0; i < warp.gatherings.size(); i++) {

@@ -100,7 +100,8 @@ private:
     unsigned char* shared_;
     std::vector<Fiber> fibers_;
     std::vector<Warp> warps_;
-    std::vector<unsigned> free_stacks_;
+    std::vector<unsigned> free_stacks_;  // of those below used_stacks_
+    unsigned used_stacks_ = 0;
     Block block_;
     Entry entry_;
     void** parameters_;

@@ -2,7 +2,7 @@
 #include "api.h"
 
 #include <cstdio>
-#include <memory>
+#include <cstdlib>
 
 namespace emulator {
 
@@ -63,8 +63,8 @@ struct Word {
 };
 
 struct SharedShadow {
-    std::vector<Word> words = std::vector<Word>(MOST_SHARED / 4 + 1);
-    std::vector<Shadow> bytes = std::vector<Shadow>(MOST_SHARED + 4);
+    Word words[MOST_SHARED / 4 + 1] = {};
+    Shadow bytes[MOST_SHARED + 4] = {};
 };
 
 struct State {
@@ -79,16 +79,6 @@ struct State {
 };
 
 __thread State* state __attribute__((tls_model("initial-exec"))) = nullptr;
-
-// Kept by each host thread: what is old is told by the number of the barrier, which only grows.
-struct Shadows {
-    SharedShadow dynamic, fixed;
-};
-
-Shadows& shadows() {
-    static thread_local std::unique_ptr<Shadows> own = std::make_unique<Shadows>();
-    return *own;
-}
 
 std::string hex(const void* address) {
     char text[20];
@@ -110,7 +100,7 @@ bool in_device_memory(State& s, const unsigned char* address, size_t bytes) {
         return false;
     }
     const Piece& piece = *std::prev(after);
-    if (piece.device < 0 || at + bytes > piece.address + piece.bytes) {
+    if (at + bytes > piece.address + piece.bytes) {
         return false;
     }
     s.recent[s.next++ % State::RECENT] = piece;
@@ -198,16 +188,26 @@ void check_aligned(const void* pointer, size_t bytes, bool write, const void* pl
 
 }  // namespace
 
-Guard::Guard(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared) {
+struct Shadows {
+    SharedShadow dynamic, fixed;
+};
+
+Guard::Guard() = default;
+Guard::~Guard() = default;
+
+void Guard::begin(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared) {
     if (static_shared.bytes > MOST_SHARED) {
         say("the kernels of the module have %zu bytes of static shared memory together; the guard has room for %zu",
                 static_shared.bytes, MOST_SHARED);
         abort();
     }
-    state = new State{&runner, &memory, static_shared, &shadows().dynamic, &shadows().fixed, {}, 0};
+    if (shadows_ == nullptr) {
+        shadows_ = std::make_unique<Shadows>();
+    }
+    state = new State{&runner, &memory, static_shared, &shadows_->dynamic, &shadows_->fixed, {}, 0};
 }
 
-Guard::~Guard() {
+void Guard::end() {
     delete state;
     state = nullptr;
 }

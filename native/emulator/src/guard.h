@@ -6,6 +6,7 @@
 #include "fibers.h"
 #include "memory.h"
 
+#include <memory>
 #include <vector>
 
 namespace emulator {
@@ -21,17 +22,23 @@ struct Range {
 
 // Of a launch: the memory it may touch.
 struct GuardedMemory {
-    std::vector<Piece> pieces;   // device memory, in the order of addresses
+    std::vector<Piece> pieces;   // of the device, in the order of addresses
     std::vector<Range> program;  // the module itself: constants
 };
 
-// Checks the blocks that the calling host thread runs, for as long as it lives.
+struct Shadows;
+
+// Checks what one runner's blocks do. Between begin and end it is that of the calling host thread.
 class Guard {
 public:
-    Guard(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared);
+    Guard();
     ~Guard();
-    Guard(const Guard&) = delete;
-    Guard& operator=(const Guard&) = delete;
+
+    void begin(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared);
+    void end();
+
+private:
+    std::unique_ptr<Shadows> shadows_;  // of the runner's shared memory; its barriers are counted on from launch to launch
 };
 
 // Accesses that the emulator makes for a thread.

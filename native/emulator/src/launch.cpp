@@ -20,6 +20,11 @@ namespace {
 
 // The thread-local memory of the library that an address belongs to: static shared memory of all its kernels.
 Range thread_local_range(const void* anchor) {
+    static thread_local const void* known_anchor = nullptr;
+    static thread_local Range known;
+    if (anchor == known_anchor) {
+        return known;
+    }
     struct Search {
         const unsigned char* anchor;
         Range found;
@@ -36,7 +41,9 @@ Range thread_local_range(const void* anchor) {
         }
         return 0;
     }, &search);
-    return search.found;
+    known_anchor = anchor;
+    known = search.found;
+    return known;
 }
 
 // Where the library that holds an address is loaded.
@@ -96,7 +103,7 @@ struct Job {
         : function(f), parameters(p), grid(g), block(b), shared_bytes(s), reversed(settings::reversed.value != 0),
           blocks(long(g.x) * g.y * g.z) {
         if (f.module->guarded) {
-            memory = {all_pieces(), program_ranges(reinterpret_cast<const void*>(f.entry.run))};
+            memory = {pieces_of(f.module->device), program_ranges(reinterpret_cast<const void*>(f.entry.run))};
         }
     }
 
@@ -106,29 +113,36 @@ struct Job {
     Fault fault{0, "", nullptr};
 };
 
-void work(Job& job) {
-    static thread_local std::unique_ptr<BlockRunner> runner;
-    if (runner == nullptr) {
-        runner = std::make_unique<BlockRunner>();
-    }
+// What a host thread needs to run blocks; made once and lent to one launch after the other.
+struct Bench {
+    BlockRunner runner;
+    Guard guard;
+};
+
+void work(Job& job, Bench& bench) {
+    BlockRunner& runner = bench.runner;
     Range fixed = thread_local_range(job.function.module->shared_anchor());
-    std::unique_ptr<Guard> guard;
     if (job.function.module->guarded) {
-        guard = std::make_unique<Guard>(*runner, job.memory, fixed);
+        bench.guard.begin(runner, job.memory, fixed);
     }
     for (long i; !job.failed && (i = job.next.fetch_add(1)) < job.blocks;) {
         long b = job.reversed ? job.blocks - 1 - i : i;
         uint3 index{unsigned(b % job.grid.x), unsigned(b / job.grid.x % job.grid.y),
                 unsigned(b / (long(job.grid.x) * job.grid.y))};
-        memset(const_cast<unsigned char*>(fixed.start), 0xff, fixed.bytes);
-        memset(runner->shared(), 0xff, job.shared_bytes);
-        if (!runner->run(job.function.entry, job.parameters, job.grid, job.block, index, job.shared_bytes, {job.reversed})) {
+        if (job.function.static_shared > 0) {
+            memset(const_cast<unsigned char*>(fixed.start), 0xff, fixed.bytes);
+        }
+        memset(runner.shared(), 0xff, job.shared_bytes);
+        if (!runner.run(job.function.entry, job.parameters, job.grid, job.block, index, job.shared_bytes, {job.reversed})) {
             std::lock_guard<std::mutex> lock(job.mutex);
             if (!job.failed) {
-                job.fault = runner->fault();
+                job.fault = runner.fault();
                 job.failed = true;
             }
         }
+    }
+    if (job.function.module->guarded) {
+        bench.guard.end();
     }
 }
 
@@ -144,9 +158,11 @@ public:
         std::lock_guard<std::mutex> one_launch(launch_);
         {
             std::unique_lock<std::mutex> lock(mutex_);
-            while (started_ < helpers) {
+            while (benches_.size() <= helpers) {
+                benches_.push_back(std::make_unique<Bench>());
+            }
+            for (; started_ < helpers; started_++) {
                 std::thread([this, number = started_] { serve(number); }).detach();
-                started_++;
             }
             job_ = &job;
             wanted_ = helpers;
@@ -156,7 +172,7 @@ public:
         if (helpers > 0) {
             wake_.notify_all();
         }
-        work(job);
+        work(job, *benches_[0]);
         std::unique_lock<std::mutex> lock(mutex_);
         done_.wait(lock, [this] { return busy_ == 0; });
     }
@@ -166,13 +182,15 @@ private:
         unsigned long seen = 0;
         for (;;) {
             Job* job;
+            Bench* bench;
             {
                 std::unique_lock<std::mutex> lock(mutex_);
                 wake_.wait(lock, [&] { return generation_ != seen && number < wanted_ && busy_ > 0; });
                 seen = generation_;
                 job = job_;
+                bench = benches_[number + 1].get();
             }
-            work(*job);
+            work(*job, *bench);
             std::lock_guard<std::mutex> lock(mutex_);
             if (--busy_ == 0) {
                 done_.notify_one();
@@ -182,6 +200,7 @@ private:
 
     std::mutex launch_, mutex_;
     std::condition_variable wake_, done_;
+    std::vector<std::unique_ptr<Bench>> benches_;  // the caller's, and one for each thread
     Job* job_ = nullptr;
     unsigned started_ = 0, wanted_ = 0, busy_ = 0;
     unsigned long generation_ = 0;

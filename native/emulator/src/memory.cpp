@@ -2,6 +2,7 @@
 #include "api.h"
 #include "settings.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -99,10 +100,8 @@ bool release(uintptr_t address, bool pinned) {
 }
 
 void release_all(int device) {
-    for (const Piece& piece : all_pieces()) {
-        if (piece.device == device) {
-            release(piece.address, device < 0);
-        }
+    for (const Piece& piece : pieces_of(device)) {
+        release(piece.address, device < 0);
     }
 }
 
@@ -112,6 +111,12 @@ void memory_info(int device, size_t& free, size_t& total) {
     total = size_t(settings::memory_bytes.value);
     size_t used = t.used[device];
     free = used < total ? total - used : 0;
+}
+
+long held_on_devices() {
+    Table& t = table();
+    std::lock_guard<std::mutex> lock(t.mutex);
+    return std::count_if(t.pieces.begin(), t.pieces.end(), [](const auto& entry) { return entry.second.device >= 0; });
 }
 
 bool piece_of(uintptr_t address, Piece& piece) {
@@ -149,12 +154,14 @@ bool check_host_range(const char* what, uintptr_t address, size_t bytes) {
     return false;
 }
 
-std::vector<Piece> all_pieces() {
+std::vector<Piece> pieces_of(int device) {
     Table& t = table();
     std::lock_guard<std::mutex> lock(t.mutex);
     std::vector<Piece> pieces;
     for (const auto& entry : t.pieces) {
-        pieces.push_back(entry.second);
+        if (entry.second.device == device) {
+            pieces.push_back(entry.second);
+        }
     }
     return pieces;
 }
@@ -169,9 +176,5 @@ std::string nearest(uintptr_t address) {
 
 // Pieces of device memory that are still held, for tests that look for leaks.
 API long emulator_live_allocations() {
-    long live = 0;
-    for (const emulator::Piece& piece : emulator::all_pieces()) {
-        live += piece.device >= 0;
-    }
-    return live;
+    return emulator::held_on_devices();
 }

@@ -28,8 +28,10 @@ bool piece_of(uintptr_t address, Piece& piece);
 bool check_device_range(const char* what, uintptr_t address, size_t bytes);
 // Whether a host range lies apart from device memory, and within its piece if it is pinned.
 bool check_host_range(const char* what, uintptr_t address, size_t bytes);
-// All pieces in the order of their addresses.
-std::vector<Piece> all_pieces();
+// Pieces that devices hold, all together.
+long held_on_devices();
+// What a device holds (-1: what is pinned), in the order of addresses.
+std::vector<Piece> pieces_of(int device);
 // The piece nearest to an address, in words.
 std::string nearest(uintptr_t address);
 

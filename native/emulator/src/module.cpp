@@ -108,7 +108,7 @@ std::string kernels_file(int target, bool guarded) {
 
 }  // namespace
 
-int load_module(const char* text, Module*& result) {
+int load_module(const char* text, int device, Module*& result) {
     std::string ptx(text);
     std::string version = word_after(ptx, ".version"), target_name = word_after(ptx, ".target");
     size_t dot = version.find('.');
@@ -140,7 +140,7 @@ int load_module(const char* text, Module*& result) {
         say("%s was not built by this Makefile", file.c_str());
         return CUDA_ERROR_INVALID_IMAGE;
     }
-    auto module = new Module{target, {}, guarded, anchor};
+    auto module = new Module{target, device, {}, guarded, anchor};
     std::map<std::string, Declared> declared = declared_entries(ptx);
     for (const Entry* entry = entries(); entry->name != nullptr; entry++) {
         auto found = declared.find(entry->name);

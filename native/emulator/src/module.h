@@ -20,14 +20,14 @@ struct Function {
 };
 
 struct Module {
-    int target;
+    int target, device;
     std::map<std::string, Function> functions;
     bool guarded;
     // address of thread-local (that is: static shared) memory of the calling host thread
     void* (*shared_anchor)();
 };
 
-// Answers 0 and a module that is to be deleted, or a code after a line that says why not.
-int load_module(const char* ptx, Module*& module);
+// Answers 0 and a module of a device that is to be deleted, or a code after a line that says why not.
+int load_module(const char* ptx, int device, Module*& module);
 
 }  // namespace emulator

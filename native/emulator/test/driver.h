@@ -43,6 +43,13 @@ int cuEventSynchronize(void*);
 int cuEventElapsedTime(float*, void*, void*);
 int cuEventDestroy_v2(void*);
 int cuGetErrorName(int, const char**);
+int cublasCreate_v2(void**);
+int cublasDestroy_v2(void*);
+int cublasSetStream_v2(void*, void*);
+int cublasSgemmStridedBatched(void*, int, int, int, int, int, const float*, const float*, int, long long, const float*, int,
+        long long, const float*, float*, int, long long, int);
+int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*,
+        int, int, int, int);
 int emulator_set(const char*, long);
 long emulator_get(const char*);
 void emulator_restore_settings();

@@ -370,6 +370,128 @@ void deferred() {
     emulator_restore_settings();
 }
 
+template <class T> T element(const std::vector<T>& matrix, int stride, bool transposed, int row, int column) {
+    return matrix[size_t(transposed ? column + row * stride : row + column * stride)];
+}
+
+// Products of every pair of layouts, at sizes around the tiles of the stand-in.
+void cublas_products(void* handle) {
+    section = "cuBLAS";
+    const float alpha = 2, beta = -1;
+    for (int m : {1, 63, 130}) {
+        for (int n : {1, 67}) {
+            for (int k : {1, 300}) {
+                for (int layout = 0; layout < 4; layout++) {
+                    const bool ta = layout & 1, tb = layout & 2;
+                    const int lda = (ta ? k : m) + 3, ldb = (tb ? n : k) + 1, ldc = m + 2;
+                    // two products side by side; small integers, so that every order of summation is exact
+                    const int size_a = lda * (ta ? m : k), size_b = ldb * (tb ? k : n), size_c = ldc * n;
+                    std::vector<float> a(size_t(2 * size_a)), b(size_t(2 * size_b)), c(size_t(2 * size_c));
+                    for (size_t i = 0; i < a.size(); i++) a[i] = float(int(i * 7 % 11) - 5);
+                    for (size_t i = 0; i < b.size(); i++) b[i] = float(int(i * 5 % 13) - 6);
+                    for (size_t i = 0; i < c.size(); i++) c[i] = float(i % 17);
+                    std::vector<float> expected = c;
+                    for (int q = 0; q < 2; q++) {
+                        std::vector<float> own_a(a.begin() + q * size_a, a.end()), own_b(b.begin() + q * size_b, b.end());
+                        for (int i = 0; i < m; i++) {
+                            for (int j = 0; j < n; j++) {
+                                float sum = 0;
+                                for (int l = 0; l < k; l++) {
+                                    sum += element(own_a, lda, ta, i, l) * element(own_b, ldb, tb, l, j);
+                                }
+                                float& target = expected[size_t(q * size_c + i + j * ldc)];
+                                target = alpha * sum + beta * target;
+                            }
+                        }
+                    }
+                    Buffer on_a(a), on_b(b), on_c(c);
+                    succeeds(cublasSgemmStridedBatched(handle, ta, tb, m, n, k, &alpha, reinterpret_cast<float*>(on_a.address), lda,
+                            size_a, reinterpret_cast<float*>(on_b.address), ldb, size_b, &beta,
+                            reinterpret_cast<float*>(on_c.address), ldc, size_c, 2));
+                    check(on_c.read<float>() == expected, "products of " + std::to_string(m) + " x " + std::to_string(k) + " x "
+                            + std::to_string(n) + ", layout " + std::to_string(layout));
+                }
+            }
+        }
+    }
+}
+
+void cublas_codes_and_refusals(void* handle) {
+    section = "cuBLAS with codes";
+    std::vector<signed char> a(8 * 12), b(8 * 4);
+    std::vector<int> expected(12 * 4, 0);
+    for (size_t i = 0; i < a.size(); i++) a[i] = static_cast<signed char>(i * 37);
+    for (size_t i = 0; i < b.size(); i++) b[i] = static_cast<signed char>(i * 91);
+    for (size_t i = 0; i < expected.size(); i++) {
+        for (size_t l = 0; l < 8; l++) {
+            expected[i] += a[i % 12 * 8 + l] * b[i / 12 * 8 + l];
+        }
+    }
+    Buffer on_a(a), on_b(b), on_c(expected.size() * 4);
+    auto multiply = [&](int lda, int k) {
+        const int one = 1, zero = 0;
+        return cublasGemmEx(handle, 1, 0, 12, 4, k, &one, reinterpret_cast<void*>(on_a.address), 3, lda,
+                reinterpret_cast<void*>(on_b.address), 3, 8, &zero, reinterpret_cast<void*>(on_c.address), 10, 12, 72, -1);
+    };
+    succeeds(multiply(8, 8));
+    check(on_c.read<int>() == expected, "products of codes");
+    check(multiply(8, 12) == 7, "a leading dimension that is too small");
+    check(multiply(9, 8) == 15, "a leading dimension that is no multiple of 4");
+    check(multiply(12, 8) == 7, "a matrix that does not fit its memory");
+    check(cublasDestroy_v2(nullptr) == 1, "no handle");
+}
+
+void cublas() {
+    void *handle, *stream;
+    section = "cuBLAS";
+    emulator_set("fail_cublas", 1);
+    check(cublasCreate_v2(&handle) != 0, "fails as set");
+    emulator_restore_settings();
+    succeeds(cublasCreate_v2(&handle));
+    cublas_products(handle);
+    cublas_codes_and_refusals(handle);
+    emulator_set("deferred", 1);
+    succeeds(cuStreamCreate(&stream, 1));
+    succeeds(cublasSetStream_v2(handle, stream));
+    const float one = 1, zero = 0;
+    Buffer a(std::vector<float>{3}), c(std::vector<float>{0});
+    succeeds(cublasSgemmStridedBatched(handle, 0, 0, 1, 1, 1, &one, reinterpret_cast<float*>(a.address), 1, 0,
+            reinterpret_cast<float*>(a.address), 1, 0, &zero, reinterpret_cast<float*>(c.address), 1, 0, 1));
+    check(c.read<float>()[0] == 0, "a product waits in its stream");
+    succeeds(cuStreamSynchronize(stream));
+    check(c.read<float>()[0] == 9, "and is there after the stream is waited for");
+    emulator_restore_settings();
+    succeeds(cublasDestroy_v2(handle));
+    succeeds(cuStreamDestroy_v2(stream));
+}
+
+void two_devices() {
+    section = "two devices";
+    emulator_set("devices", 2);
+    void *first, *second;
+    succeeds(cuDevicePrimaryCtxRetain(&first, 0));
+    succeeds(cuDevicePrimaryCtxRetain(&second, 1));
+    Buffer here(1024);
+    void* const module_of_first = module_handle;
+    void* const kernel_of_first = function("store_beyond");
+    emulator_set("guard", 1);
+    succeeds(cuCtxSetCurrent(second));
+    int n = 31;
+    void* parameters[] = {const_cast<Address*>(&here.address), &n};
+    answers(400, cuLaunchKernel(kernel_of_first, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr), "loaded on device 0");
+    load(80);
+    answers(700, launch("store_beyond", {1, 32}, here.address, 31), "no memory of the device");
+    succeeds(cuCtxSetCurrent(first));
+    succeeds(cuCtxSynchronize());  // the other device is not concerned
+    module_handle = module_of_first;
+    succeeds(launch("store_beyond", {1, 32}, here.address, 31));
+    check(here.read<float>()[31] == 1, "its own device serves it");
+    emulator_forget_failure();
+    succeeds(cuDevicePrimaryCtxRelease_v2(1));
+    succeeds(cuDevicePrimaryCtxRelease_v2(0));
+    emulator_restore_settings();
+}
+
 void faults_as_set() {
     section = "faults as set";
     Buffer y(4096);
@@ -420,6 +542,8 @@ int main() {
     modules();
     memory();
     deferred();
+    cublas();
+    two_devices();
     faults_as_set();
     check(emulator_live_allocations() == 0, "everything is freed");
     succeeds(cuDevicePrimaryCtxRelease_v2(0));
