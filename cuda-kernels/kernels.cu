@@ -8,4 +8,8 @@
 #include "matmul_s8.cu"
 #include "quantize.cu"
 #include "reduce.cu"
+#include "score_elements.cu"
+#include "score_floats.cu"
+#include "score_rows.cu"
+#include "score_sums.cu"
 #include "softmax.cu"

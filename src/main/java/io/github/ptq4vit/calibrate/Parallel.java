@@ -47,19 +47,16 @@ final class Parallel {
 
     /** Largest number, or largest magnitude, of each group of {@code [outer, groups, inner]}; NaN if there is one. */
     float[] maxima(View x, boolean absolute) {
-        float[][] parts = new float[Math.min(PARTS, x.size(0))][];
-        backend.parallel(parts.length, (first, last, scope) -> {
-            for (int i = first; i < last; i++) {
-                parts[i] = backend.maxima(x.slice(0, bound(i, x.size(0), parts.length), bound(i + 1, x.size(0), parts.length)),
-                        absolute);
+        float[] maxima = new float[x.size(1)];
+        Arrays.fill(maxima, Float.NEGATIVE_INFINITY);
+        inParts(x.size(0), (start, end) -> {
+            float[] part = backend.maxima(x.slice(0, start, end), absolute);
+            synchronized (maxima) {
+                for (int group = 0; group < maxima.length; group++) {
+                    maxima[group] = Math.max(maxima[group], part[group]);
+                }
             }
         });
-        float[] maxima = parts[0];
-        for (float[] part : parts) {
-            for (int group = 0; group < maxima.length; group++) {
-                maxima[group] = Math.max(maxima[group], part[group]);
-            }
-        }
         return maxima;
     }
 
@@ -79,11 +76,7 @@ final class Parallel {
 
     private void inParts(int items, Range work) {
         int parts = Math.min(PARTS, items);
-        backend.parallel(parts, (first, last, scope) -> {
-            for (int i = first; i < last; i++) {
-                work.run(bound(i, items, parts), bound(i + 1, items, parts));
-            }
-        });
+        backend.parallel(parts, (first, last, scope) -> work.run(bound(first, items, parts), bound(last, items, parts)));
     }
 
     private static int bound(int part, int items, int parts) {

@@ -8,7 +8,6 @@ import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.IntToDoubleFunction;
@@ -181,10 +180,12 @@ final class ProblemBuilder {
         return power;
     }
 
-    /** Indices by falling weight. */
+    /** Indices by falling weight; weights are not negative. */
     private static int[] heaviestFirst(double[] weights, boolean withoutZeros) {
-        return IntStream.range(0, weights.length).filter(i -> !withoutZeros || weights[i] != 0).boxed()
-                .sorted(Comparator.<Integer>comparingDouble(i -> -weights[i]).thenComparing(i -> i)).mapToInt(i -> i).toArray();
+        // the bits of such numbers sort like the numbers; the index in the lower half decides ties
+        return IntStream.range(0, weights.length).filter(i -> !withoutZeros || weights[i] != 0)
+                .mapToLong(i -> (long) ~Float.floatToIntBits((float) weights[i]) << 32 | i).sorted().mapToInt(key -> (int) key)
+                .toArray();
     }
 
     private View rows(View matrix, int[] order, int kept, int columns) {

@@ -287,7 +287,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
-        throw new UnsupportedOperationException("Scoring on CUDA");
+        return new CudaScoring(device, (CudaScope) owner, problem);
     }
 
     /** Bytes that scopes hold at the moment. */

@@ -12,6 +12,7 @@ import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.CUfunction;
+import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
@@ -26,6 +27,8 @@ final class CudaDevice implements AutoCloseable {
     private static final int OLDEST_DEVICE = 75;
     /** From which compute capability on kernels multiply codes on tensor cores. */
     static final int TENSOR_CORE_KERNELS = 80;
+    /** Shared memory for the little that kernels with dynamic one declare. */
+    private static final int SHARED_BYTES_LEFT = 1024;
 
     private final CudaSettings settings;
     private final CUdevice device = new CUdevice();
@@ -37,6 +40,7 @@ final class CudaDevice implements AutoCloseable {
     private final String name;
     private final int capability;
     private final int multiprocessors;
+    private final int sharedBytes;
     private final DeviceMemory memory;
     private final Transfers transfers;
     private String lastLaunch = "none yet";
@@ -72,6 +76,7 @@ final class CudaDevice implements AutoCloseable {
                     + "; 7.5 (Turing) or later is needed");
         }
         this.multiprocessors = attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+        this.sharedBytes = attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
         CudaErrors.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "Opening a context on " + words());
         this.memory = new DeviceMemory(this, settings.caching());
         this.transfers = new Transfers(this);
@@ -120,8 +125,18 @@ final class CudaDevice implements AutoCloseable {
             CUfunction function = new CUfunction();
             CudaErrors.check(JCudaDriver.cuModuleGetFunction(function, module, kernel.entry()), "Looking for kernel "
                     + kernel.entry() + " in " + resource);
+            if (kernel.dynamicBytes() > 0 && runs(kernel)) {
+                CudaErrors.check(JCudaDriver.cuFuncSetAttribute(function,
+                        CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kernel.dynamicBytes()),
+                        "Asking for " + kernel.dynamicBytes() + " bytes of shared memory for kernel " + kernel.entry());
+            }
             functions.put(kernel, function);
         }
+    }
+
+    /** Whether a block of this kernel gets the shared memory that it needs. */
+    boolean runs(Kernel kernel) {
+        return kernel.dynamicBytes() + SHARED_BYTES_LEFT <= sharedBytes;
     }
 
     /** Makes this device the calling thread's; every call of the driver needs it. */

@@ -49,14 +49,36 @@ enum Kernel {
     /** Batched product of codes by tiles of 64 x 64, with steps and bias. */
     MATMUL_TILE64_S8(8, 128),
     /** The same by tiles of 128 x 128. */
-    MATMUL_TILE128_S8(8, 256);
+    MATMUL_TILE128_S8(8, 256),
+    /** Codes of an operand for all candidates. */
+    SCORE_QUANTIZE_S8(7, 256),
+    /** Sums of losses over tiles of 64 x 64 for all candidates. */
+    SCORE_TILE64_S8(13, 128),
+    /** The same over tiles of 128 x 128, of which the outputs and weights lie in shared memory. */
+    SCORE_TILE128_S8(13, 256, 128 * 128 * 8 + 3 * 3 * 128 * 64),
+    /** The same as the smaller one, of a left operand in float32. */
+    SCORE_TILE64_F32(9, 128),
+    /** What tiles of 64 x 64 leave of their rows for a similarity. */
+    SCORE_ROWS64_S8(10, 128),
+    /** The same of a left operand in float32. */
+    SCORE_ROWS64_F32(10, 128),
+    /** Similarities of rows from what tiles have left. */
+    SCORE_SIMILARITY_F64(6, 64),
+    /** Partial sums to losses. */
+    SCORE_SUM_F64(5, 128);
 
     private final int parameters;
     private final int blockSize;
+    private final int dynamicBytes;
 
     Kernel(int parameters, int blockSize) {
+        this(parameters, blockSize, 0);
+    }
+
+    Kernel(int parameters, int blockSize, int dynamicBytes) {
         this.parameters = parameters;
         this.blockSize = blockSize;
+        this.dynamicBytes = dynamicBytes;
     }
 
     /** Name of the entry in the PTX. */
@@ -72,5 +94,10 @@ enum Kernel {
     /** Threads of a block. */
     int blockSize() {
         return blockSize;
+    }
+
+    /** Shared memory of a block beyond what the kernel declares. */
+    int dynamicBytes() {
+        return dynamicBytes;
     }
 }

@@ -20,7 +20,6 @@ final class Launch {
     private final Kernel kernel;
     private final List<NativePointerObject> parameters = new ArrayList<>();
     private final List<View> views = new ArrayList<>();
-    private int dynamicBytes;
 
     Launch(CudaDevice device, Kernel kernel) {
         this.device = device;
@@ -61,12 +60,6 @@ final class Launch {
         return this;
     }
 
-    /** Shared memory beyond what the kernel declares. */
-    Launch dynamic(int bytes) {
-        dynamicBytes = bytes;
-        return this;
-    }
-
     /** Starts so many threads that loop over items; none if there are none. */
     void over(long items) {
         long blocks = (items + kernel.blockSize() - 1) / kernel.blockSize();
@@ -94,7 +87,7 @@ final class Launch {
         }
         device.enter();
         int result = JCudaDriver.cuLaunchKernel(device.function(kernel), (int) x, (int) y, (int) z, kernel.blockSize(), 1, 1,
-                dynamicBytes, device.stream(), Pointer.to(parameters.toArray(NativePointerObject[]::new)), null);
+                kernel.dynamicBytes(), device.stream(), Pointer.to(parameters.toArray(NativePointerObject[]::new)), null);
         if (result == 0 && device.settings().synchronous()) {
             result = JCudaDriver.cuStreamSynchronize(device.stream());
         }
