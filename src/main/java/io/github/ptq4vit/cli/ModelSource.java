@@ -5,10 +5,10 @@ import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.ModelException;
 import io.github.ptq4vit.model.ModelReader;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.model.VitConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.OptionalInt;
@@ -22,7 +22,7 @@ sealed interface ModelSource {
     String name();
 
     /** The architecture. */
-    VitConfig config();
+    Architecture config();
 
     /** How images become its input. */
     ImageTransform transform();
@@ -33,7 +33,7 @@ sealed interface ModelSource {
     /** Weights in float32. */
     record Plain(String name, Path file, VisionTransformer model) implements ModelSource {
         @Override
-        public VitConfig config() {
+        public Architecture config() {
             return model.config();
         }
 
@@ -51,7 +51,7 @@ sealed interface ModelSource {
     /** A quantised checkpoint. */
     record Quantized(String name, Path folder, Checkpoint checkpoint) implements ModelSource {
         @Override
-        public VitConfig config() {
+        public Architecture config() {
             return checkpoint.model().model().config();
         }
 

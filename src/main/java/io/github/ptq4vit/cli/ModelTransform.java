@@ -6,6 +6,7 @@ import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.image.ImageTransform.Channels;
 import io.github.ptq4vit.model.ModelException;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.model.VitConfig;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,7 +32,7 @@ final class ModelTransform {
     static ImageTransform of(VisionTransformer model, Path file) {
         Map<String, String> known = new HashMap<>(beside(file));
         known.putAll(model.metadata());
-        boolean imagenet = model.config().distilled() || nameHasDeit(file);
+        boolean imagenet = !(model.config() instanceof VitConfig vit) || vit.prefix().distillationToken() || nameHasDeit(file);
         int size = model.config().imageSize();
         try {
             Channels mean = channels(known, MEAN).orElse(imagenet ? ImageTransform.IMAGENET_MEAN : ImageTransform.HALF);

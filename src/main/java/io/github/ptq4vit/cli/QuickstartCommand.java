@@ -80,7 +80,7 @@ final class QuickstartCommand implements Callable<Integer> {
 
     private void run(ModelSource.Plain source, CalibrationJob job, ImageFolder folder, Labels labels, Path target) {
         try (Backend backend = common.open(); Classifier reference = source.on(backend)) {
-            Console.note("model: " + source.name() + ", " + source.config().depth() + " blocks, tokens of length "
+            Console.note("model: " + source.name() + ", " + source.config().units().size() + " blocks, tokens of length "
                     + source.config().dim() + "; calibrated on " + count + " images, evaluated on " + folder.size());
             List<Row> rows = new ArrayList<>();
             for (String preset : PRESETS) {
