@@ -1,9 +1,9 @@
 package io.github.ptq4vit.model;
 
-import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import io.github.ptq4vit.tensor.TensorSource;
+import io.github.ptq4vit.tensor.WeightFiles;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -37,12 +37,13 @@ public final class ModelReader {
     /**
      * Reads a model.
      *
-     * @param file a .safetensors file
+     * @param file safetensors, one file or the index of several, a file of PyTorch, or the folder of one; tensors as timm,
+     *     Hugging Face or torchvision name them
      * @throws ModelException if the file does not hold such a model; says what is missing
      * @throws io.github.ptq4vit.tensor.TensorFileException if it is not a file of tensors
      */
     public static VisionTransformer read(Path file, ReadOptions options) {
-        try (TensorSource tensors = SafetensorsFile.open(file)) {
+        try (TensorSource tensors = WeightFiles.open(file)) {
             TensorSource named = TimmNames.of(tensors);
             ModelFacts facts = ModelFacts.of(tensors);
             Recogniser recogniser = SwinRecogniser.looksLikeSwin(named) ? new SwinRecogniser(named, facts)

@@ -28,6 +28,11 @@ public final class RenamedTensors implements TensorSource {
     }
 
     @Override
+    public List<Path> files() {
+        return source.files();
+    }
+
+    @Override
     public Set<String> names() {
         return parts.keySet();
     }

@@ -1,14 +1,20 @@
 package io.github.ptq4vit.tensor;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
 /** Named float arrays from one file or several. */
 public interface TensorSource extends AutoCloseable {
 
-    /** Where they are, for messages. */
+    /** Where they are: the file, or the index of several. */
     Path path();
+
+    /** All files that hold tensors. */
+    default List<Path> files() {
+        return List.of(path());
+    }
 
     /** The names of all tensors. */
     Set<String> names();
