@@ -14,6 +14,8 @@ import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.tensor.TensorSource;
+import io.github.ptq4vit.tensor.WeightFiles;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -31,7 +33,9 @@ final class CalibrationJob {
         this.model = model;
         this.transform = transform;
         this.images = images;
-        this.weightsHash = Fingerprints.ofFile(model.file());
+        try (TensorSource file = WeightFiles.open(model.file())) {
+            this.weightsHash = Fingerprints.ofFiles(file.files());
+        }
     }
 
     /** Loads the images: the first {@code count} readable ones in the order that the seed gives. */

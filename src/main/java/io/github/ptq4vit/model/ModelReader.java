@@ -17,6 +17,8 @@ import java.util.TreeSet;
  * shapes.
  */
 public final class ModelReader {
+    /** The metadata entry that tells whose names the tensors had: {@code timm}, {@code hugging-face} or {@code torchvision}. */
+    public static final String LAYOUT = "layout";
     private static final int LISTED = 6;
     /** Tensors of checkpoints that follow from the architecture. */
     private static final List<String> BUFFERS = List.of(".attn.relative_position_index", ".attn_mask");

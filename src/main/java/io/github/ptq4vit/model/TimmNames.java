@@ -87,7 +87,11 @@ final class TimmNames {
             parts.computeIfAbsent(name, key -> new ArrayList<>()).add(original);
         }
         parts.forEach((name, originals) -> inOrder(source, name, originals));
-        return new RenamedTensors(source, parts);
+        boolean huggingFace = source.names().stream().anyMatch(name -> name.contains(".embeddings.patch_embeddings."));
+        Map<String, String> facts = new LinkedHashMap<>(source.metadata());
+        facts.putIfAbsent(ModelReader.LAYOUT, huggingFace ? "hugging-face"
+                : torchvisionSwin || source.contains("conv_proj.weight") ? "torchvision" : "timm");
+        return new RenamedTensors(source, parts, facts);
     }
 
     /** Queries, keys and values that come apart go one behind the other; nothing else may share a name. */

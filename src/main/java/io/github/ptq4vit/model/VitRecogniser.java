@@ -28,6 +28,11 @@ final class VitRecogniser extends Recogniser {
             throw new ModelException(file.path() + ": pos_embed has shape " + file.shape("pos_embed") + "; " + patches
                     + " patches are not a square grid");
         }
+        int stated = facts.imageSize().orElse(grid * side);
+        if (stated != grid * side && options.imageSize().isEmpty()) {
+            throw new ModelException(file.path() + ": is said to take images of " + stated + " pixels, but its pos_embed of shape "
+                    + file.shape("pos_embed") + " is for " + grid * side + "; choose with --image-size");
+        }
         boolean twoHeads = file.contains("head_dist.weight");
         String name = String.format(Locale.ROOT, "%s_%s_patch%d_%d", prefix.distillationToken() ? "deit" : "vit", size(dim), side,
                 grid * side);

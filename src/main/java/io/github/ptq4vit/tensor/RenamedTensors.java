@@ -11,13 +11,16 @@ import java.util.Set;
 public final class RenamedTensors implements TensorSource {
     private final TensorSource source;
     private final Map<String, List<String>> parts;
+    private final Map<String, String> metadata;
 
     /**
      * Of another source, which is closed with this.
      *
      * @param parts for each new name the tensors it stands for
+     * @param metadata in place of the source's
      */
-    public RenamedTensors(TensorSource source, Map<String, List<String>> parts) {
+    public RenamedTensors(TensorSource source, Map<String, List<String>> parts, Map<String, String> metadata) {
+        this.metadata = Map.copyOf(metadata);
         this.source = source;
         this.parts = new LinkedHashMap<>(parts);
     }
@@ -70,7 +73,7 @@ public final class RenamedTensors implements TensorSource {
 
     @Override
     public Map<String, String> metadata() {
-        return source.metadata();
+        return metadata;
     }
 
     @Override

@@ -8,8 +8,8 @@ import java.util.List;
 
 /** Finds and opens files of weights: safetensors, shards with an index, PyTorch's .pth and .bin, or a folder with one. */
 public final class WeightFiles {
-    /** What a folder is searched for, in this order. */
-    private static final List<String> INSIDE = List.of("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin");
+    /** What weights in a folder are called; the first that is there counts. */
+    public static final List<String> NAMES = List.of("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin");
     private static final String INDEX = ".index.json";
 
     private WeightFiles() {
@@ -25,8 +25,8 @@ public final class WeightFiles {
         if (!Files.isDirectory(path)) {
             return path;
         }
-        return INSIDE.stream().map(path::resolve).filter(Files::exists).findFirst().orElseThrow(() ->
-                new TensorFileException(path + ": has no weights; expected is one of " + String.join(", ", INSIDE)));
+        return NAMES.stream().map(path::resolve).filter(Files::exists).findFirst().orElseThrow(() ->
+                new TensorFileException(path + ": has no weights; expected is one of " + String.join(", ", NAMES)));
     }
 
     /**
