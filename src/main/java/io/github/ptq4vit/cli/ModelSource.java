@@ -41,6 +41,11 @@ sealed interface ModelSource {
             return model.config();
         }
 
+        /** Which model of the paper it is: as it was said, else if architecture and name leave no doubt. */
+        Optional<KnownModel> paperModel() {
+            return known.or(() -> KnownModel.like(model.config(), name));
+        }
+
         @Override
         public ImageTransform transform() {
             return ModelTransform.of(model, file, known);

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.model;
 
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.stream.Collectors;
 
@@ -70,6 +71,19 @@ public record KnownModel(Architecture config, double cropShare, boolean imagenet
         return all().stream().filter(model -> model.name().equals(name)).findFirst()
                 .orElseThrow(() -> new ModelException("There is no model " + name + "; known are "
                         + all().stream().map(KnownModel::name).collect(Collectors.joining(", "))));
+    }
+
+    /**
+     * The model that weights are of, if their architecture and name leave no doubt: ViT and DeiT differ in their names only.
+     *
+     * @param name of the file, in which the model's may be
+     */
+    public static Optional<KnownModel> like(Architecture config, String name) {
+        String plain = name.toLowerCase(Locale.ROOT).replace('-', '_');
+        List<KnownModel> alike = all().stream().filter(model -> model.config.imageSize() == config.imageSize()
+                && model.config.withClasses(config.classes()).tensors().equals(config.tensors())).toList();
+        List<KnownModel> named = alike.stream().filter(model -> plain.contains(model.name())).toList();
+        return named.isEmpty() && alike.size() == 1 ? Optional.of(alike.get(0)) : named.stream().findFirst();
     }
 
     /** timm's name: {@code vit_small_patch32_224}. */

@@ -1,20 +1,21 @@
 package io.github.ptq4vit.model;
 
-import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import io.github.ptq4vit.tensor.TensorSource;
 import io.github.ptq4vit.tensor.WeightFiles;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.TreeSet;
 
 /**
  * Reads a vision transformer, float32, float16 or bfloat16, and recognises the architecture from the tensors' names and
- * shapes.
+ * present.
  */
 public final class ModelReader {
     /** The metadata entry that tells whose names the tensors had: {@code timm}, {@code hugging-face} or {@code torchvision}. */
@@ -58,32 +59,33 @@ public final class ModelReader {
     }
 
     private VisionTransformer model(Architecture config) {
-        Map<String, Shape> shapes = new LinkedHashMap<>();
+        Set<String> present = new LinkedHashSet<>();
         TreeSet<String> missing = new TreeSet<>();
         config.tensors().forEach((name, shape) -> {
-            if (file.contains(name)) {
-                shapes.put(name, shape);
-            } else if (!Architecture.isOptional(name)) {
-                missing.add(name);
+            if (!file.contains(name)) {
+                if (!Architecture.isOptional(name)) {
+                    missing.add(name);
+                }
+                return;
             }
+            if (!file.shape(name).equals(shape)) {
+                throw new ModelException(path + ": tensor " + name + " has shape " + file.shape(name) + ", expected " + shape
+                        + " of " + config.name());
+            }
+            present.add(name);
         });
         if (!missing.isEmpty()) {
-            throw new ModelException(path + " looks like a vision transformer of " + config.units().size() + " blocks, but lacks "
+            throw new ModelException(path + " looks like " + config.name() + " of " + config.units().size() + " blocks, but lacks "
                     + listed(missing));
         }
-        Map<String, Tensor> tensors = new LinkedHashMap<>();
-        shapes.forEach((name, shape) -> {
-            if (!file.shape(name).equals(shape)) {
-                throw new ModelException(path + ": tensor " + name + " has shape " + file.shape(name) + ", expected " + shape);
-            }
-            tensors.put(name, finite(name, file.read(name)));
-        });
         for (String name : file.names()) {
-            if (!shapes.containsKey(name) && BUFFERS.stream().noneMatch(name::endsWith)) {
+            if (!present.contains(name) && BUFFERS.stream().noneMatch(name::endsWith)) {
                 throw new ModelException(path + " has a tensor that " + config.name() + " has not: " + name
                         + ". Supported are ViT, DeiT, DeiT III and Swin; neither query and key norms nor other positions");
             }
         }
+        Map<String, Tensor> tensors = new LinkedHashMap<>();
+        present.forEach(name -> tensors.put(name, finite(name, file.read(name))));
         return new VisionTransformer(config, tensors, file.metadata());
     }
 
