@@ -58,6 +58,11 @@ public final class ModelReader {
         }
     }
 
+    /** Tensors under the names that this library has for them; closing them closes the source. */
+    public static TensorSource renamed(TensorSource source) {
+        return TimmNames.of(source);
+    }
+
     private VisionTransformer model(Architecture config) {
         Set<String> present = new LinkedHashSet<>();
         TreeSet<String> missing = new TreeSet<>();
