@@ -69,7 +69,8 @@ final class CompareCommand implements Callable<Integer> {
             description = "Of the choice of images and of Fisher draws (default: ${DEFAULT-VALUE}).")
     private long seed;
 
-    @Option(names = "--out", paramLabel = "DIR", description = "Folder of the quantised models and the counts (default: MODEL-comparison).")
+    @Option(names = "--out", paramLabel = "DIR",
+            description = "Folder of the quantised models and the counts (default: MODEL-comparison).")
     private Optional<Path> out = Optional.empty();
 
     @Mixin
@@ -89,7 +90,8 @@ final class CompareCommand implements Callable<Integer> {
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
-        Labels truth = labels.map(file -> Labels.read(file, folder, classes)).orElseGet(() -> Labels.ofFolders(folder, classes));
+        Labels truth = labels.map(file -> Labels.read(file, folder, classes))
+                .orElseGet(() -> Labels.ofFolders(folder, classes));
         Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
         makeFolder(target);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, seed, common.decoders());
@@ -192,10 +194,11 @@ final class CompareCommand implements Callable<Integer> {
             Console.json(json(configs, state, paper, backend, target));
             return;
         }
-        Console.result("%-8s %-5s %9s %9s %10s %14s %8s %14s", "preset", "bits", "top-1", "top-5", "agreement", "to float", "paper",
-                "to paper");
+        Console.result("%-8s %-5s %9s %9s %10s %14s %8s %14s", "preset", "bits", "top-1", "top-5", "agreement", "to float",
+                "paper", "to paper");
         Console.result("%-8s %-5s %9s %9s %10s %14s %s", "float", "", Console.percent(floats),
-                Console.percent(reference.fraction(reference.top5())), "", "", paper(paper.map(KnownModel.Paper::floats), floats));
+                Console.percent(reference.fraction(reference.top5())), "", "",
+                paper(paper.map(KnownModel.Paper::floats), floats));
         for (int i = 0; i < configs.size(); i++) {
             CalibrationConfig config = configs.get(i);
             Tally t = state.tallies().get(i + 1);
@@ -218,8 +221,8 @@ final class CompareCommand implements Callable<Integer> {
         return paper.flatMap(p -> p.top1(config.preset(), config.bits().weights(), config.bits().activations()));
     }
 
-    private static ObjectNode json(List<CalibrationConfig> configs, ComparisonFile.State state, Optional<KnownModel.Paper> paper,
-            String backend, Path target) {
+    private static ObjectNode json(List<CalibrationConfig> configs, ComparisonFile.State state,
+            Optional<KnownModel.Paper> paper, String backend, Path target) {
         Tally reference = state.tallies().get(0);
         ObjectNode json = Console.object().put("images", reference.images()).put("skipped", state.skipped())
                 .put("float_top1", reference.fraction(reference.top1())).put("float_top5", reference.fraction(reference.top5()))

@@ -54,8 +54,8 @@ final class ComparisonFile {
             }
             List<Tally> tallies = new ArrayList<>();
             for (JsonNode t : root.required("tallies")) {
-                tallies.add(new Tally(t.required("images").intValue(), t.required("top1").intValue(), t.required("top5").intValue(),
-                        t.required("agreeing").intValue()));
+                tallies.add(new Tally(t.required("images").intValue(), t.required("top1").intValue(),
+                        t.required("top5").intValue(), t.required("agreeing").intValue()));
             }
             if (tallies.size() != models) {
                 throw new IllegalArgumentException(tallies.size() + " counts for " + models + " models");

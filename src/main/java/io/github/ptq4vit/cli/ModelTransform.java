@@ -51,9 +51,9 @@ final class ModelTransform {
         facts.putAll(model.metadata());
         try {
             ResizeFilter filter = ResizeFilter.valueOf(facts.get(FILTER).strip().toUpperCase(Locale.ROOT));
-            ImageTransform transform = ImageTransform.timm(model.config().imageSize(), Double.parseDouble(facts.get(CROP).strip()),
-                    channels(facts, MEAN), channels(facts, STD));
-            return transform.with("filter=" + filter.word());
+            double crop = Double.parseDouble(facts.get(CROP).strip());
+            return ImageTransform.timm(model.config().imageSize(), crop, channels(facts, MEAN), channels(facts, STD))
+                    .with("filter=" + filter.word());
         } catch (IllegalArgumentException e) {
             throw new ModelException(file + ": its metadata or config.json describes no image transform: " + e.getMessage(), e);
         }
@@ -79,7 +79,7 @@ final class ModelTransform {
         JsonNode size = root.path("size");
         Fit fit = size.has("shortest_edge") ? Fit.SHORTER : Fit.STRETCH;
         int side = side(size, "size");
-        boolean cropped = root.path("do_center_crop").asBoolean(root.has("crop_size") && root.path("do_center_crop").isMissingNode());
+        boolean cropped = root.path("do_center_crop").asBoolean(root.has("crop_size"));
         int crop = cropped ? side(root.path("crop_size"), "crop_size") : side;
         ResizeFilter filter = switch (root.path("resample").asInt(2)) {
             case 2 -> ResizeFilter.BILINEAR;

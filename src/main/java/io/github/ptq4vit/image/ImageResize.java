@@ -4,8 +4,8 @@ import java.util.Arrays;
 
 /**
  * Antialiased resampling of 8-bit images, equal to the last bit to Pillow's {@code Image.resize(size, filter)}. The filter
- * is stretched by the scale where the image shrinks; the rows are resampled first and rounded to 8 bits, then the columns, both with weights in fixed point of 22 fractional
- * bits. Source: Pillow, src/libImaging/Resample.c.
+ * is stretched by the scale where the image shrinks; the rows are resampled first and rounded to 8 bits, then the columns,
+ * both with weights in fixed point of 22 fractional bits. Source: Pillow, src/libImaging/Resample.c.
  */
 public final class ImageResize {
     private static final int FRACTION_BITS = 32 - 8 - 2;

@@ -169,7 +169,10 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
         }
     }
 
-    /** All settings in the form that {@link #with} reads, filter and fit only where they differ from bicubic and shorter; the same for equal transforms, fit for provenance. */
+    /**
+     * All settings in the form that {@link #with} reads, filter and fit only where they differ from bicubic and shorter; the
+     * same for equal transforms, good for provenance.
+     */
     @Override
     public String toString() {
         return "resize=" + (resize == 0 ? "none" : resize) + ",crop=" + crop + ",mean=" + mean + ",std=" + std

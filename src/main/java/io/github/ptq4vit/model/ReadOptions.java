@@ -14,6 +14,11 @@ public record ReadOptions(OptionalInt heads, OptionalInt imageSize, Optional<Kno
     /** The file tells everything. */
     public static final ReadOptions NONE = new ReadOptions(OptionalInt.empty(), OptionalInt.empty(), Optional.empty());
 
+    /** The same for images of another size. */
+    public ReadOptions withImageSize(int pixels) {
+        return new ReadOptions(heads, OptionalInt.of(pixels), known);
+    }
+
     /** The file tells all but the heads. */
     public static ReadOptions heads(int heads) {
         return new ReadOptions(OptionalInt.of(heads), OptionalInt.empty(), Optional.empty());

@@ -103,8 +103,11 @@ final class TimmNames {
         for (String part : List.of(".query.", ".key.", ".value.")) {
             originals.stream().filter(original -> original.contains(part)).forEach(ordered::add);
         }
+        if (ordered.isEmpty()) {
+            throw new ModelException(source.path() + ": " + String.join(" and ", originals) + " are the same tensor, " + name);
+        }
         if (ordered.size() != 3 || originals.size() != 3) {
-            throw new ModelException(source.path() + ": " + name + " is made of queries, keys and values, but found are only "
+            throw new ModelException(source.path() + ": " + name + " is made of queries, keys and values, but found are "
                     + String.join(", ", originals));
         }
         originals.clear();

@@ -86,7 +86,8 @@ class ImageTransformTest {
     @CsvSource(delimiter = ';', value = {
         "resize=big; resize is \"big\"", "resize=0; resize is \"0\"", "crop=none; crop is \"none\"",
         "mean=0.5:0.5; mean is \"0.5:0.5\"", "std=0:1:1; std is 0.0:1.0:1.0", "mean=NaN; mean is NaN",
-        "filter=cubic; filter is \"cubic\"", "fit=longer; fit is \"longer\"", "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
+        "filter=cubic; filter is \"cubic\"",
+        "fit=longer; fit is \"longer\"", "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
         "resize=99999; resize is 99999", "'crop=224,'; has \"\" where"})
     void aWrongSettingIsRefusedWithWhatIsAllowed(String settings, String expected) {
         IllegalArgumentException error = assertThrows(IllegalArgumentException.class, () -> VIT.with(settings));

@@ -12,7 +12,6 @@ import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.Tensor;
 import java.net.URISyntaxException;
 import java.nio.file.Path;
-import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -48,8 +47,7 @@ class LayoutsTest {
     @ValueSource(strings = {"vit/timm.pth", "vit/nested.pth", "vit/legacy.pth", "vit/parameters.pt", "vit/torchvision.pth", "vit-hf",
         "vit-hf/model.safetensors", "vit-shards", "vit-shards/model.safetensors.index.json"})
     void aVitIsTheSameInEveryLayout(String path) {
-        VisionTransformer model = read("vit/timm.safetensors", new ReadOptions(OptionalInt.of(2), OptionalInt.empty(),
-                java.util.Optional.empty()));
+        VisionTransformer model = read("vit/timm.safetensors", ReadOptions.heads(2));
         VisionTransformer other = read(path, path.startsWith("vit-") ? ReadOptions.NONE : ReadOptions.heads(2));
         same(model, other);
         agrees("vit", other, "images");
@@ -106,12 +104,11 @@ class LayoutsTest {
     @Test
     void imagesOfAnotherSizeResamplePositionsAsTimmDoes() {
         ReadOptions heads = ReadOptions.heads(2);
-        agrees("vit at 48", read("vit/timm.safetensors", new ReadOptions(heads.heads(), OptionalInt.of(48), heads.known())), "images48");
-        VisionTransformer small = read("vit/timm.safetensors", new ReadOptions(heads.heads(), OptionalInt.of(24), heads.known()));
+        agrees("vit at 48", read("vit/timm.safetensors", heads.withImageSize(48)), "images48");
+        VisionTransformer small = read("vit/timm.safetensors", heads.withImageSize(24));
         assertEquals(24, small.config().imageSize());
         close(expected.read("vit at 24").toArray(), logits(small, centre(expected.read("images"), 24)));
-        assertThrows(ModelException.class, () -> read("vit/timm.safetensors", new ReadOptions(heads.heads(), OptionalInt.of(50),
-                heads.known())));
+        assertThrows(ModelException.class, () -> read("vit/timm.safetensors", heads.withImageSize(50)));
     }
 
     @Test
@@ -162,6 +159,6 @@ class LayoutsTest {
     }
 
     private static ReadOptions size(int side) {
-        return new ReadOptions(OptionalInt.empty(), OptionalInt.of(side), java.util.Optional.empty());
+        return ReadOptions.NONE.withImageSize(side);
     }
 }

@@ -27,7 +27,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.TreeMap;
 
 /**
@@ -60,7 +59,7 @@ public final class Parity {
     public static void main(String[] args) {
         Path folder = Path.of(args[0]);
         VisionTransformer model = ModelReader.read(folder.resolve("weights.safetensors"),
-                new ReadOptions(OptionalInt.empty(), OptionalInt.of(Integer.parseInt(args[1])), Optional.empty()));
+                ReadOptions.NONE.withImageSize(Integer.parseInt(args[1])));
         boolean good;
         try (Backend backend = Backends.open("auto"); Scope scope = backend.scope()) {
             Parity parity = new Parity(backend, scope, folder);
@@ -175,10 +174,10 @@ public final class Parity {
     }
 
     private boolean report(Architecture config) {
-        System.out.printf(Locale.ROOT, "  recognised as %s, %d layers, %.1f M parameters%n", config.name(), config.layers().size(),
-                config.parameters() / 1e6);
-        worst.forEach((kind, relative) -> System.out.printf(Locale.ROOT, "  %-28s %3d tensors, worst %.1e%n", kind, counts.get(kind),
-                relative));
+        System.out.printf(Locale.ROOT, "  recognised as %s, %d layers, %.1f M parameters%n", config.name(),
+                config.layers().size(), config.parameters() / 1e6);
+        worst.forEach((kind, relative) -> System.out.printf(Locale.ROOT, "  %-28s %3d tensors, worst %.1e%n", kind,
+                counts.get(kind), relative));
         tooFar.forEach(line -> System.out.println("  TOO FAR: " + line));
         return tooFar.isEmpty();
     }
