@@ -2,7 +2,7 @@
 """Writes the golden files of the tests of the image package beside itself, with Pillow and torchvision.
 
 Made with Pillow 9.4.0 and torchvision 0.14.1; the sources are random with a fixed seed, so a run changes nothing.
-  resize/  source-WxH.png and, resized from it, WxH-to-WxH.png
+  resize/  source-WxH.png and, resized from it, WxH-to-WxH.png (bicubic) and WxH-to-WxH-bilinear.png
   transform/  SOURCE-RESIZE-CROP.f32: float32, little endian, [3, crop, crop]
   kinds/   small files of every kind with the decoded RGB in NAME.rgb (bytes, [height, width, 3])
 """
@@ -17,6 +17,7 @@ from torchvision import transforms
 
 HERE = Path(__file__).parent
 RESIZES = [(97, 61, [(40, 25), (190, 120), (31, 90), (97, 30), (1, 1)]), (64, 256, [(62, 248)]), (5, 3, [(17, 40)])]
+BILINEAR = {(97, 61): [(40, 25), (190, 120), (32, 32)], (64, 256): [], (5, 3): [(17, 40)]}
 # (source, resize or 0, crop)
 TRANSFORMS = [((97, 61), 40, 32), ((97, 61), 37, 32), ((64, 256), 33, 32), ((97, 61), 0, 32), ((97, 61), 0, 72),
               ((5, 3), 0, 8), ((97, 61), 61, 61)]
@@ -114,6 +115,9 @@ def main():
         for target in targets:
             resized = source.resize(target, Image.BICUBIC)
             resized.save(HERE / f"resize/{width}x{height}-to-{target[0]}x{target[1]}.png", optimize=True)
+        for target in BILINEAR[width, height]:
+            resized = source.resize(target, Image.BILINEAR)
+            resized.save(HERE / f"resize/{width}x{height}-to-{target[0]}x{target[1]}-bilinear.png", optimize=True)
     for (width, height), resize, crop in TRANSFORMS:
         steps = [transforms.Resize(resize, transforms.InterpolationMode.BICUBIC)] if resize else []
         steps += [transforms.CenterCrop(crop), transforms.ToTensor(),

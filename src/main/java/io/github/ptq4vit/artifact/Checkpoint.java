@@ -1,5 +1,6 @@
 package io.github.ptq4vit.artifact;
 
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.Shape;
@@ -41,8 +42,8 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
         }
         try (SafetensorsFile file = SafetensorsFile.open(folder.resolve(TENSORS))) {
             Map<String, Tensor> tensors = new LinkedHashMap<>();
-            LayerTensors.unquantized(manifest.config()).forEach((name, shape) -> {
-                if (file.contains(name) || !name.endsWith(".attn.qkv.bias")) {
+            manifest.config().unquantizedTensors().forEach((name, shape) -> {
+                if (file.contains(name) || !Architecture.isOptional(name)) {
                     tensors.put(name, read(file, name, shape));
                 }
             });

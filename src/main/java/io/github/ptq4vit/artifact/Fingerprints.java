@@ -22,12 +22,17 @@ public final class Fingerprints {
     }
 
     /**
-     * Of a file's bytes.
+     * Of the bytes of files, one after the other.
      *
-     * @throws ArtifactException if it cannot be read
+     * @throws ArtifactException if one cannot be read
      */
-    public static String ofFile(Path file) {
+    public static String ofFiles(List<Path> files) {
         MessageDigest digest = sha256();
+        files.forEach(file -> update(digest, file));
+        return hex(digest);
+    }
+
+    private static void update(MessageDigest digest, Path file) {
         ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             while (channel.read(buffer) >= 0) {
@@ -37,7 +42,6 @@ public final class Fingerprints {
         } catch (IOException e) {
             throw new ArtifactException(file + ": cannot be read (" + Disk.reason(e) + ")", e);
         }
-        return hex(digest);
     }
 
     /** Of image ids: each in UTF-8, followed by a line feed. */

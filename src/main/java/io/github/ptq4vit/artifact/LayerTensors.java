@@ -2,9 +2,9 @@ package io.github.ptq4vit.artifact;
 
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
-import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.DType;
 import io.github.ptq4vit.tensor.SafetensorsFile;
@@ -29,7 +29,7 @@ final class LayerTensors {
     }
 
     /** Adds the scales of these layers, then their codes: wide types come first. */
-    static void add(SafetensorsWriter file, VitConfig config, List<QuantizedLayer> quantized) {
+    static void add(SafetensorsWriter file, Architecture config, List<QuantizedLayer> quantized) {
         Map<String, Layer> layers = byName(config);
         for (QuantizedLayer q : quantized) {
             LayerRole role = layers.get(q.name()).role();
@@ -39,13 +39,13 @@ final class LayerTensors {
         for (QuantizedLayer q : quantized) {
             Layer layer = layers.get(q.name());
             if (!layer.role().isMatmul()) {
-                file.addBytes(codes(layer), DType.I8, weightShape(config, layer), q.weightCodes());
+                file.addBytes(codes(layer), DType.I8, layer.weight().orElseThrow(), q.weightCodes());
             }
         }
     }
 
     /** The same layers with their codes, read from a file. */
-    static List<QuantizedLayer> withCodes(SafetensorsFile file, VitConfig config, List<QuantizedLayer> quantized) {
+    static List<QuantizedLayer> withCodes(SafetensorsFile file, Architecture config, List<QuantizedLayer> quantized) {
         Map<String, Layer> layers = byName(config);
         return quantized.stream().map(q -> {
             Layer layer = layers.get(q.name());
@@ -53,52 +53,15 @@ final class LayerTensors {
                 return q;
             }
             Shape found = file.info(codes(layer)).shape();
-            if (!found.equals(weightShape(config, layer))) {
+            if (!found.equals(layer.weight().orElseThrow())) {
                 throw new ArtifactException(file.path() + ": tensor " + codes(layer) + " has shape " + found + ", expected "
-                        + weightShape(config, layer));
+                        + layer.weight().orElseThrow());
             }
             return new QuantizedLayer(q.name(), q.left(), q.right(), file.readBytes(codes(layer)));
         }).toList();
     }
 
-    static Shape weightShape(VitConfig c, Layer layer) {
-        return switch (layer.role()) {
-            case PATCH_EMBEDDING -> Shape.of(c.dim(), c.channels(), c.patchSize(), c.patchSize());
-            case QKV -> Shape.of(3 * c.dim(), c.dim());
-            case PROJECTION -> Shape.of(c.dim(), c.dim());
-            case FC1 -> Shape.of(c.hidden(), c.dim());
-            case FC2 -> Shape.of(c.dim(), c.hidden());
-            case HEAD -> Shape.of(c.classes(), c.dim());
-            case QUERY_KEY, PROBABILITY_VALUE -> throw new IllegalArgumentException(layer + " has no weight");
-        };
-    }
-
-    /** What a network takes besides its layers' weights; biases of the qkv layers are optional. */
-    static Map<String, Shape> unquantized(VitConfig c) {
-        Map<String, Shape> shapes = new LinkedHashMap<>();
-        Shape vector = Shape.of(c.dim());
-        shapes.put("cls_token", Shape.of(1, 1, c.dim()));
-        if (c.distilled()) {
-            shapes.put("dist_token", Shape.of(1, 1, c.dim()));
-        }
-        shapes.put("pos_embed", Shape.of(1, c.tokens(), c.dim()));
-        for (int i = 0; i < c.depth(); i++) {
-            for (String norm : List.of(".norm1", ".norm2")) {
-                shapes.put(c.block(i) + norm + ".weight", vector);
-                shapes.put(c.block(i) + norm + ".bias", vector);
-            }
-        }
-        shapes.put("norm.weight", vector);
-        shapes.put("norm.bias", vector);
-        for (Layer layer : c.layers()) {
-            if (!layer.role().isMatmul()) {
-                shapes.put(layer.name() + ".bias", Shape.of(weightShape(c, layer).size(0)));
-            }
-        }
-        return shapes;
-    }
-
-    static Map<String, Layer> byName(VitConfig config) {
+    static Map<String, Layer> byName(Architecture config) {
         Map<String, Layer> layers = new LinkedHashMap<>();
         config.layers().forEach(layer -> layers.put(layer.name(), layer));
         return layers;

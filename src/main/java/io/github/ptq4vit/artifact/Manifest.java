@@ -1,7 +1,7 @@
 package io.github.ptq4vit.artifact;
 
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
-import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -19,16 +19,16 @@ import java.util.TreeMap;
  * @param complete whether {@code model.safetensors} is there; else there is a part for each finished unit
  * @param units layers of the finished units, without their codes, in network order
  */
-record Manifest(VitConfig config, String transform, Provenance provenance, boolean complete,
+record Manifest(Architecture config, String transform, Provenance provenance, boolean complete,
         Map<String, List<QuantizedLayer>> units) {
 
     Manifest {
         units = Collections.unmodifiableMap(inNetworkOrder(config, units));
     }
 
-    /** Embedding, blocks and head. */
+    /** Embedding, what lies between, and head. */
     int allUnits() {
-        return config.depth() + 2;
+        return config.units().size() + 2;
     }
 
     /** How far it is, in words. */
@@ -52,7 +52,7 @@ record Manifest(VitConfig config, String transform, Provenance provenance, boole
     }
 
     /** However they came, so that the same units give the same bytes. */
-    private static Map<String, List<QuantizedLayer>> inNetworkOrder(VitConfig config, Map<String, List<QuantizedLayer>> units) {
+    private static Map<String, List<QuantizedLayer>> inNetworkOrder(Architecture config, Map<String, List<QuantizedLayer>> units) {
         List<String> order = config.layers().stream().map(Layer::name).toList();
         Map<Integer, String> sorted = new TreeMap<>();
         Map<String, List<QuantizedLayer>> layersOf = new LinkedHashMap<>();

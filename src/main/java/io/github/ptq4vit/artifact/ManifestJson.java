@@ -9,8 +9,10 @@ import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
+import io.github.ptq4vit.model.SwinConfig;
 import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.io.IOException;
@@ -30,7 +32,10 @@ import java.util.stream.Collectors;
 final class ManifestJson {
     static final String FILE = "manifest.json";
     private static final String FORMAT = "ptq4vit quantised vision transformer";
-    private static final int VERSION = 1;
+    private static final int VERSION = 2;
+    private static final String FAMILY = "family";
+    private static final String VIT = "vit";
+    private static final String SWIN = "swin";
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
             .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE).build();
@@ -79,7 +84,7 @@ final class ManifestJson {
         }
         try {
             Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
-            VitConfig config = JSON.treeToValue(root.required("architecture"), VitConfig.class);
+            Architecture config = architecture(root.required("architecture"));
             Map<String, LayerRole> roles = config.layers().stream().collect(Collectors.toMap(Layer::name, Layer::role));
             for (JsonNode layer : root.required("layers")) {
                 String name = layer.required("name").asText();
@@ -119,10 +124,22 @@ final class ManifestJson {
         }
     }
 
-    private static ObjectNode architecture(VitConfig config) {
-        ObjectNode node = JSON.valueToTree(config);
+    private static ObjectNode architecture(Architecture config) {
+        ObjectNode node = JSON.createObjectNode().put(FAMILY, config instanceof SwinConfig ? SWIN : VIT);
+        node.setAll(JSON.<ObjectNode>valueToTree(config));
         // as float32, whose shortest decimal it is, not as the double next to it
         return node.put("epsilon", config.epsilon());
+    }
+
+    private static Architecture architecture(JsonNode node) throws JsonProcessingException {
+        ObjectNode components = node.deepCopy();
+        String family = components.required(FAMILY).asText();
+        components.remove(FAMILY);
+        return switch (family) {
+            case VIT -> JSON.treeToValue(components, VitConfig.class);
+            case SWIN -> JSON.treeToValue(components, SwinConfig.class);
+            default -> throw new IllegalArgumentException("there is no architecture family " + family);
+        };
     }
 
     private static ObjectNode provenance(Provenance p) {

@@ -68,7 +68,7 @@ public interface Backend extends AutoCloseable {
     /** Gradient of {@link #layerNorm} with respect to x, from x and the gradient at y. */
     void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx);
 
-    /** {@code y = softmax(scale * x)} over the last axis. */
+    /** {@code y = softmax(scale * x)} over the last axis. y may be x. */
     void softmax(View x, float scale, View y);
 
     /** Gradient of {@link #softmax} with respect to x, from its output y and the gradient there. */
@@ -82,6 +82,9 @@ public interface Backend extends AutoCloseable {
 
     /** {@code c = a + b}; b may lack leading axes, over which it is repeated. c may be a. */
     void add(View a, View b, View c);
+
+    /** {@code y = x * factors}: factors {@code [columns]} are repeated over the rows of x. y may be x. */
+    void multiply(View x, View factors, View y);
 
     /** {@code sum += factor * x * x}. */
     void addSquare(View x, float factor, View sum);

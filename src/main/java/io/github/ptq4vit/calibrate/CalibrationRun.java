@@ -3,14 +3,16 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
-import io.github.ptq4vit.model.Activations;
-import io.github.ptq4vit.model.Block;
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.Layer;
+import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
+import io.github.ptq4vit.model.Pass;
+import io.github.ptq4vit.model.Unit;
+import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -21,16 +23,17 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BiConsumer;
+import java.util.stream.IntStream;
 
 /**
- * One calibration from beginning to end. A forward pass keeps every block's input. Then the units go by from the head to
+ * One calibration from beginning to end. A forward pass keeps every unit's input. Then the units go by from the head to
  * the embedding: each recomputes its inside, takes the gradients at its output one step further back, and with inputs,
  * outputs and squared gradients of its layers in hand their scales are searched at once; then its inside is dropped. So the
- * network runs forward twice and backward once a draw, and memory is the blocks' inputs and one block.
+ * network runs forward twice and backward once a draw, and memory is the units' inputs and one unit.
  */
 final class CalibrationRun {
     private final VisionTransformer model;
-    private final VitConfig shape;
+    private final Architecture shape;
     private final Backend backend;
     private final CalibrationConfig config;
     private final CalibrationImages images;
@@ -68,22 +71,19 @@ final class CalibrationRun {
         try (Scope scope = backend.scope()) {
             Network network = new Network(backend, scope, model);
             FloatArithmetic arithmetic = new FloatArithmetic(backend, scope, model);
+            List<Unit> units = network.units();
+            // the input of every unit, and the last one's output
             List<View> inputs = new ArrayList<>();
-            for (int block = 0; block <= shape.depth(); block++) {
-                inputs.add(scope.floats(count, shape.tokens(), shape.dim()));
-            }
+            UnitShape first = units.get(0).shape();
+            inputs.add(scope.floats(count, first.inputTokens(), first.inputDim()));
+            units.forEach(unit -> inputs.add(unit.output(scope, count)));
             timings.time("forward pass", () -> forward(network, arithmetic, inputs));
             progress.advanced("forward pass", 0, shape.layers().size());
 
             // one array of gradients a draw, taken back from unit to unit
-            List<View> gradients = new ArrayList<>();
-            for (int draw = 0; draw < loss.draws() && config.metric().needsGradients(); draw++) {
-                gradients.add(scope.floats(count, shape.tokens(), shape.dim()));
-            }
-            head(network, arithmetic, inputs.get(shape.depth()), gradients);
-            for (int block = shape.depth() - 1; block >= 0; block--) {
-                block(network.blocks().get(block), shape.block(block), arithmetic, inputs.get(block), inputs.get(block + 1),
-                        gradients);
+            List<View> gradients = head(network, arithmetic, inputs.get(units.size()), scope);
+            for (int unit = units.size() - 1; unit >= 0; unit--) {
+                gradients = unit(units.get(unit), arithmetic, inputs.get(unit), inputs.get(unit + 1), gradients, scope);
             }
             embedding(network, arithmetic, gradients);
         }
@@ -99,36 +99,29 @@ final class CalibrationRun {
 
     private void forward(Network network, FloatArithmetic arithmetic, List<View> inputs) {
         backend.parallel(count, (from, to, scope) -> {
-            View patches = patches(network, from, to, scope);
+            View patches = network.patches(images.pixels().slice(from, to), scope);
             network.embed(arithmetic, patches, inputs.get(0).slice(0, from, to), scope);
-            Activations room = Activations.allocate(scope, shape, inputs.get(0).slice(0, from, to),
-                    inputs.get(1).slice(0, from, to));
-            for (int block = 0; block < shape.depth(); block++) {
-                network.blocks().get(block).forward(arithmetic, room.between(inputs.get(block).slice(0, from, to),
-                        inputs.get(block + 1).slice(0, from, to)));
+            for (int unit = 0; unit < network.units().size(); unit++) {
+                try (Scope temporary = backend.scope()) {
+                    network.units().get(unit).pass(temporary, inputs.get(unit).slice(0, from, to),
+                            inputs.get(unit + 1).slice(0, from, to)).forward(arithmetic);
+                }
             }
         });
     }
 
-    private View patches(Network network, int from, int to, Scope scope) {
-        View pixels = scope.floats(to - from, shape.channels(), shape.imageSize(), shape.imageSize());
-        backend.upload(images.pixels().slice(from, to), pixels);
-        View patches = scope.floats((to - from) * shape.grid() * shape.grid(), shape.patchElements());
-        network.unfold(pixels, patches);
-        return patches;
-    }
-
-    /** The classifiers; writes the gradients at the last block's output. */
-    private void head(Network network, FloatArithmetic arithmetic, View tokens, List<View> gradients) {
+    /** The classifiers; returns the gradients at the last unit's output, one array a draw, owned by the scope. */
+    private List<View> head(Network network, FloatArithmetic arithmetic, View tokens, Scope owner) {
         List<Layer> heads = shape.headLayers();
         int classes = shape.classes();
+        List<View> gradients = arrays(config.metric().needsGradients() ? loss.draws() : 0, tokens.sizes(), owner);
         try (Scope scope = backend.scope()) {
-            View pooled = scope.floats(heads.size(), count, shape.dim());
+            View pooled = scope.floats(heads.size(), count, shape.classifierInputs());
             View outputs = scope.floats(heads.size(), count, classes);
             View squares = scope.floats(heads.size(), count, classes);
             backend.zero(squares);
             timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                View ownPooled = inner.floats(heads.size(), to - from, shape.dim());
+                View ownPooled = inner.floats(heads.size(), to - from, shape.classifierInputs());
                 View ownOutputs = inner.floats(heads.size(), to - from, classes);
                 network.pool(tokens.slice(0, from, to), ownPooled, inner);
                 network.classify(arithmetic, ownPooled, ownOutputs);
@@ -141,11 +134,16 @@ final class CalibrationRun {
             }));
             List<LayerData> data = new ArrayList<>();
             for (int h = 0; h < heads.size(); h++) {
-                data.add(new LayerData(heads.get(h), pooled.at(h), Optional.empty(), outputs.at(h),
+                data.add(LayerData.linear(heads.get(h), pooled.at(h), outputs.at(h),
                         gradients.isEmpty() ? Optional.empty() : Optional.of(squares.at(h))));
             }
             search("head", data);
         }
+        return gradients;
+    }
+
+    private static List<View> arrays(int draws, int[] sizes, Scope scope) {
+        return IntStream.range(0, draws).mapToObj(draw -> scope.floats(sizes)).toList();
     }
 
     private void headGradients(Network network, FloatArithmetic arithmetic, int firstImage, View tokens, View outputs,
@@ -178,72 +176,54 @@ final class CalibrationRun {
         }
     }
 
-    /** One block; takes the gradients from its output to its input. */
-    private void block(Block block, String name, FloatArithmetic arithmetic, View input, View output,
-            List<View> gradients) {
+    /** One unit; takes the gradients from its output to its input, in the same memory where they are as large. */
+    private List<View> unit(Unit unit, FloatArithmetic arithmetic, View input, View output, List<View> atOutput, Scope owner) {
+        boolean weighted = !atOutput.isEmpty();
+        List<View> atInput = input.elements() == output.elements() ? atOutput
+                : arrays(atOutput.size(), input.sizes(), owner);
         try (Scope scope = backend.scope()) {
-            boolean weighted = !gradients.isEmpty();
-            Activations a = Activations.allocate(scope, shape, input, output);
+            Pass pass = unit.pass(scope, input, output);
             // means of the squared gradients, in the shapes of the gradients; at the input, whose are not needed, a stand-in
-            Gradients squares = weighted ? Gradients.allocate(scope, a, input, scope.floats(input.sizes())) : null;
+            Optional<Gradients> squares = weighted
+                    ? Optional.of(pass.gradients(scope, input, scope.floats(output.sizes()))) : Optional.empty();
             timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                Activations own = a.images(from, to);
-                block.forward(arithmetic, own);
-                for (int draw = 0; draw < gradients.size(); draw++) {
+                Pass own = pass.images(from, to);
+                own.forward(arithmetic);
+                for (int draw = 0; draw < atOutput.size(); draw++) {
                     try (Scope temporary = backend.scope()) {
-                        View atOutput = gradients.get(draw).slice(0, from, to);
-                        Gradients g = Gradients.allocate(temporary, own, atOutput);
-                        block.backward(arithmetic, own, g, temporary);
-                        squares.images(from, to).addSquares(backend, g, 1f / gradients.size(), draw == 0);
-                        backend.copy(g.input(), atOutput);
+                        Gradients g = own.gradients(temporary, temporary.floats(own.input().sizes()),
+                                atOutput.get(draw).slice(0, from, to));
+                        own.backward(arithmetic, g, temporary);
+                        squares.orElseThrow().images(from, to).addSquares(backend, g, 1f / atOutput.size(), draw == 0);
+                        backend.copy(g.input(), atInput.get(draw).slice(0, from, to));
                     }
                 }
             }));
-            search(name, block.layers().stream().map(layer -> data(layer, a, Optional.ofNullable(squares))).toList());
+            search(unit.shape().name(), pass.layers(squares));
         }
-    }
-
-    private LayerData data(Layer layer, Activations a, Optional<Gradients> w) {
-        int heads = shape.heads();
-        View queries = Activations.part(a.qkv(), 0, heads);
-        View keys = Activations.part(a.qkv(), 1, heads);
-        View values = Activations.part(a.qkv(), 2, heads);
-        return switch (layer.role()) {
-            case QKV -> linear(layer, a.norm1(), a.qkv(), w.map(Gradients::qkv));
-            case QUERY_KEY -> new LayerData(layer, queries, Optional.of(keys.transpose()), a.scores(), w.map(Gradients::scores));
-            case PROBABILITY_VALUE -> new LayerData(layer, a.probabilities(), Optional.of(values),
-                    Activations.heads(a.context(), heads), w.map(g -> Activations.heads(g.context(), heads)));
-            case PROJECTION -> linear(layer, a.context(), a.projection(), w.map(Gradients::projection));
-            case FC1 -> linear(layer, a.norm2(), a.fc1(), w.map(Gradients::fc1));
-            case FC2 -> linear(layer, a.gelu(), a.fc2(), w.map(Gradients::output));
-            default -> throw new IllegalArgumentException("Not a layer of a block: " + layer);
-        };
-    }
-
-    private static LayerData linear(Layer layer, View x, View y, Optional<View> w) {
-        return new LayerData(layer, x.rows(), Optional.empty(), y.rows(), w.map(View::rows));
+        return atInput;
     }
 
     /** The patch embedding: the last unit to go by. */
     private void embedding(Network network, FloatArithmetic arithmetic, List<View> gradients) {
-        Layer layer = shape.layers().get(0);
+        Layer layer = shape.embedding();
         int perImage = shape.grid() * shape.grid();
         try (Scope scope = backend.scope()) {
             View patches = scope.floats(count, perImage, shape.patchElements());
             View output = scope.floats(count, perImage, shape.dim());
             View squares = scope.floats(count, perImage, shape.dim());
             timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                View own = patches(network, from, to, inner);
-                backend.copy(own.reshape(to - from, perImage, shape.patchElements()), patches.slice(0, from, to));
-                arithmetic.linear(layer, own, output.slice(0, from, to).rows());
+                backend.copy(network.patches(images.pixels().slice(from, to), inner), patches.slice(0, from, to));
+                View own = output.slice(0, from, to);
+                arithmetic.linear(layer, patches.slice(0, from, to).rows(), own.rows());
                 backend.zero(squares.slice(0, from, to));
+                View atOutput = inner.floats(own.sizes());
                 for (View gradient : gradients) {
-                    View atPatches = inner.floats(to - from, perImage, shape.dim());
-                    backend.copy(gradient.slice(0, from, to).slice(1, shape.prefixTokens(), shape.tokens()), atPatches);
-                    backend.addSquare(atPatches, 1f / gradients.size(), squares.slice(0, from, to));
+                    network.embedBackward(own, gradient.slice(0, from, to), atOutput);
+                    backend.addSquare(atOutput, 1f / gradients.size(), squares.slice(0, from, to));
                 }
             }));
-            search("embedding", List.of(linear(layer, patches, output,
+            search("embedding", List.of(LayerData.linear(layer, patches, output,
                     gradients.isEmpty() ? Optional.empty() : Optional.of(squares))));
         }
     }

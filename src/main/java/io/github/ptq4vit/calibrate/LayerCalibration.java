@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;

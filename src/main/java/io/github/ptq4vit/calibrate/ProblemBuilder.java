@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;

@@ -13,7 +13,6 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,7 +23,8 @@ import picocli.CommandLine.Option;
         description = "Quantise a model with the help of some images.")
 final class CalibrateCommand implements Callable<Integer> {
     @Option(names = "--model", paramLabel = "PATH", required = true,
-            description = "Weights as timm has them: a .safetensors file, or a folder with model.safetensors.")
+            description = {"Weights as timm, Hugging Face or torchvision have them: a file (.safetensors,",
+                ".pth, .bin), the index of several, or the folder that they are in."})
     private Path model;
 
     @Mixin
@@ -37,8 +37,8 @@ final class CalibrateCommand implements Callable<Integer> {
     @Mixin
     private CalibrationOptions calibration;
 
-    @Option(names = "--heads", paramLabel = "N", description = "Attention heads, where neither the file nor a length of 64 tells.")
-    private Optional<Integer> heads = Optional.empty();
+    @Mixin
+    private ModelOptions modelOptions;
 
     @Option(names = "--out", paramLabel = "DIR", description = "Folder to write (default: MODEL-PRESET-wBaB here).")
     private Optional<Path> out = Optional.empty();
@@ -54,10 +54,6 @@ final class CalibrateCommand implements Callable<Integer> {
 
     @Mixin
     private CommonOptions common;
-
-    private OptionalInt heads() {
-        return heads.map(OptionalInt::of).orElse(OptionalInt.empty());
-    }
 
     @Override
     public Integer call() {
@@ -75,7 +71,7 @@ final class CalibrateCommand implements Callable<Integer> {
             complete(folder);
             return 0;
         }
-        ModelSource.Plain source = ModelSource.plain(model, heads());
+        ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, config.seed(),
                 common.decoders());

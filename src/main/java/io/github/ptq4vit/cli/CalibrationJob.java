@@ -1,5 +1,7 @@
 package io.github.ptq4vit.cli;
 
+import io.github.ptq4vit.artifact.ArtifactException;
+import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.Fingerprints;
@@ -14,11 +16,15 @@ import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.tensor.TensorSource;
+import io.github.ptq4vit.tensor.WeightFiles;
 import java.lang.reflect.RecordComponent;
+import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 
 /** A calibration that ends in a folder. */
 final class CalibrationJob {
@@ -31,7 +37,9 @@ final class CalibrationJob {
         this.model = model;
         this.transform = transform;
         this.images = images;
-        this.weightsHash = Fingerprints.ofFile(model.file());
+        try (TensorSource file = WeightFiles.open(model.file())) {
+            this.weightsHash = Fingerprints.ofFiles(file.files());
+        }
     }
 
     /** Loads the images: the first {@code count} readable ones in the order that the seed gives. */
@@ -64,17 +72,50 @@ final class CalibrationJob {
         }
     }
 
+    /**
+     * Whether a complete checkpoint was made of the same model and images with the same settings.
+     *
+     * @throws ArtifactException if not
+     */
+    void check(Checkpoint checkpoint, CalibrationConfig config, Path folder) {
+        Provenance p = checkpoint.provenance();
+        boolean same = p.weightsHash().equals(weightsHash) && p.pixelsHash().equals(Fingerprints.ofPixels(images.pixels()))
+                && p.imageIds().equals(images.ids()) && p.seed() == config.seed()
+                && plain(p.configuration()).equals(plain(settings(config)));
+        if (!same) {
+            throw new ArtifactException(folder + ": was quantised from another model, other images or with other settings;"
+                    + " choose another --out");
+        }
+    }
+
+    /** Numbers come back from a file as other types. */
+    private static Map<String, String> plain(Map<String, Object> settings) {
+        Map<String, String> text = new TreeMap<>();
+        settings.forEach((name, value) -> text.put(name, value instanceof Number
+                ? new BigDecimal(value.toString()).stripTrailingZeros().toPlainString() : value.toString()));
+        return text;
+    }
+
+    /** SHA-256 of the weights and of the calibration images. */
+    String fingerprint() {
+        return weightsHash + " " + Fingerprints.ofPixels(images.pixels());
+    }
+
     private Provenance provenance(CalibrationConfig config, DeviceInfo device) {
         Map<String, String> versions = new LinkedHashMap<>();
         versions.put(Provenance.TOOL, Main.Version.text());
         versions.put("java", System.getProperty("java.version"));
         versions.put("backend", device.backend());
         versions.put("device", device.device());
+        return new Provenance(settings(config), config.seed(), images.ids(), Fingerprints.ofIds(images.ids()),
+                Fingerprints.ofPixels(images.pixels()), weightsHash, versions);
+    }
+
+    private static Map<String, Object> settings(CalibrationConfig config) {
         Map<String, Object> settings = new LinkedHashMap<>();
         describe(config, "", settings);
         settings.remove("seed");
-        return new Provenance(settings, config.seed(), images.ids(), Fingerprints.ofIds(images.ids()),
-                Fingerprints.ofPixels(images.pixels()), weightsHash, versions);
+        return settings;
     }
 
     /** All components of a record, so that none can be forgotten. */

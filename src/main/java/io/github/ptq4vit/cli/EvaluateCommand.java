@@ -9,9 +9,9 @@ import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.image.Labels;
+import io.github.ptq4vit.model.ReadOptions;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,7 +24,7 @@ final class EvaluateCommand implements Callable<Integer> {
     private static final int BATCH = 32;
 
     @Option(names = "--model", paramLabel = "PATH", required = true,
-            description = "A quantised folder, or float32 weights as timm has them.")
+            description = "A quantised folder, or float32 weights.")
     private Path model;
 
     @Mixin
@@ -37,21 +37,18 @@ final class EvaluateCommand implements Callable<Integer> {
     @Option(names = "--against", paramLabel = "PATH", description = "A second model, usually float32, to compare with image by image.")
     private Optional<Path> against = Optional.empty();
 
-    @Option(names = "--heads", paramLabel = "N", description = "Attention heads, where neither the file nor a length of 64 tells.")
-    private Optional<Integer> heads = Optional.empty();
+    @Mixin
+    private ModelOptions modelOptions;
 
     @Mixin
     private CommonOptions common;
 
-    private OptionalInt heads() {
-        return heads.map(OptionalInt::of).orElse(OptionalInt.empty());
-    }
-
     @Override
     public Integer call() {
         common.check();
-        ModelSource source = ModelSource.read(model, heads());
-        Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, heads()));
+        ReadOptions read = modelOptions.read(common);
+        ModelSource source = ModelSource.read(model, read);
+        Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, read));
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();

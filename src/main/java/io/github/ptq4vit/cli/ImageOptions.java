@@ -1,8 +1,8 @@
 package io.github.ptq4vit.cli;
 
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.ModelException;
-import io.github.ptq4vit.model.VitConfig;
 import java.nio.file.Path;
 import java.util.Optional;
 import picocli.CommandLine.Option;
@@ -31,7 +31,7 @@ final class ImageOptions {
      *
      * @param own the model's
      */
-    ImageTransform transform(ImageTransform own, VitConfig model, CommonOptions common) {
+    ImageTransform transform(ImageTransform own, Architecture model, CommonOptions common) {
         ImageTransform transform = own;
         try {
             if (settings.isPresent()) {

@@ -5,24 +5,24 @@ import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.model.Architecture;
+import io.github.ptq4vit.model.KnownModel;
 import io.github.ptq4vit.model.ModelException;
 import io.github.ptq4vit.model.ModelReader;
+import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.tensor.WeightFiles;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.OptionalInt;
+import java.util.Optional;
 
 /** What {@code --model} names: float32 weights (a file or its folder), or the folder of a quantised checkpoint. */
 sealed interface ModelSource {
-    /** The name that weights have inside a folder. */
-    String WEIGHTS = "model.safetensors";
-
     /** For people. */
     String name();
 
     /** The architecture. */
-    VitConfig config();
+    Architecture config();
 
     /** How images become its input. */
     ImageTransform transform();
@@ -30,16 +30,25 @@ sealed interface ModelSource {
     /** Brings it to a device. */
     Classifier on(Backend backend);
 
-    /** Weights in float32. */
-    record Plain(String name, Path file, VisionTransformer model) implements ModelSource {
+    /**
+     * Weights in float32.
+     *
+     * @param known which model it was said to be
+     */
+    record Plain(String name, Path file, VisionTransformer model, Optional<KnownModel> known) implements ModelSource {
         @Override
-        public VitConfig config() {
+        public Architecture config() {
             return model.config();
+        }
+
+        /** Which model of the paper it is: as it was said, else if architecture and name leave no doubt. */
+        Optional<KnownModel> paperModel() {
+            return known.or(() -> KnownModel.like(model.config(), name));
         }
 
         @Override
         public ImageTransform transform() {
-            return ModelTransform.of(model, file);
+            return ModelTransform.of(model, file, known);
         }
 
         @Override
@@ -51,7 +60,7 @@ sealed interface ModelSource {
     /** A quantised checkpoint. */
     record Quantized(String name, Path folder, Checkpoint checkpoint) implements ModelSource {
         @Override
-        public VitConfig config() {
+        public Architecture config() {
             return checkpoint.model().model().config();
         }
 
@@ -72,25 +81,27 @@ sealed interface ModelSource {
     }
 
     /** Reads whichever it is. */
-    static ModelSource read(Path path, OptionalInt heads) {
+    static ModelSource read(Path path, ReadOptions options) {
         Path folder = insideCheckpoint(path) ? path.toAbsolutePath().getParent() : path;
-        return Checkpoint.isCheckpoint(folder) ? new Quantized(name(folder), folder, Checkpoint.read(folder))
-                : plain(path, heads);
+        if (!Checkpoint.isCheckpoint(folder)) {
+            return plain(path, options);
+        }
+        Quantized quantized = new Quantized(name(folder), folder, Checkpoint.read(folder));
+        int size = quantized.config().imageSize();
+        if (options.imageSize().orElse(size) != size) {
+            throw new ModelException(folder + ": was quantised for images of " + size + " pixels, not "
+                    + options.imageSize().getAsInt() + "; quantise the model again with --image-size");
+        }
+        return quantized;
     }
 
     /** Reads float32 weights. */
-    static Plain plain(Path path, OptionalInt heads) {
+    static Plain plain(Path path, ReadOptions options) {
         if (Checkpoint.isCheckpoint(path) || insideCheckpoint(path)) {
             throw new ModelException(path + ": is quantised already; give the model in float32");
         }
-        Path file = path;
-        if (Files.isDirectory(path)) {
-            file = path.resolve(WEIGHTS);
-            if (!Files.exists(file)) {
-                throw new ModelException(path + ": has neither a " + WEIGHTS + " nor the manifest of a quantised model");
-            }
-        }
-        return new Plain(name(path), file, ModelReader.read(file, heads));
+        Path file = WeightFiles.resolve(path);
+        return new Plain(name(path), file, ModelReader.read(file, options), options.known());
     }
 
     private static boolean insideCheckpoint(Path path) {
@@ -100,8 +111,8 @@ sealed interface ModelSource {
     /** A name for a model at this path: the file's, or its folder's where the file's says nothing. */
     static String name(Path path) {
         Path absolute = path.toAbsolutePath().normalize();
-        Path last = absolute.endsWith(WEIGHTS) ? absolute.getParent() : absolute;
+        Path last = WeightFiles.NAMES.stream().anyMatch(absolute::endsWith) ? absolute.getParent() : absolute;
         String name = last.getFileName() == null ? "model" : last.getFileName().toString();
-        return name.endsWith(".safetensors") ? name.substring(0, name.lastIndexOf('.')) : name;
+        return name.replaceFirst("\\.(safetensors|pth|pt|bin)$", "");
     }
 }

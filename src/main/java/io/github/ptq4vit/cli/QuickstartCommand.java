@@ -15,6 +15,7 @@ import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.Labels;
 import io.github.ptq4vit.model.ModelException;
+import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.quant.BitWidths;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,7 +23,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -59,11 +59,11 @@ final class QuickstartCommand implements Callable<Integer> {
             throw new ArtifactException(out.get() + ": is there already; choose another place");
         }
         Path example = Path.of(System.getProperty("ptq4vit.home", "")).resolve("examples").resolve("characters");
-        if (!Files.exists(example.resolve(ModelSource.WEIGHTS))) {
+        if (!Files.exists(example.resolve("model.safetensors"))) {
             throw new ModelException("The example is not at " + example.toAbsolutePath()
                     + "; run ptq4vit from a complete checkout of its repository");
         }
-        ModelSource.Plain source = ModelSource.plain(example, OptionalInt.empty());
+        ModelSource.Plain source = ModelSource.plain(example, ReadOptions.NONE);
         ImageFolder folder = ImageFolder.open(example.resolve("validation"));
         Labels labels = Labels.read(folder.root().resolve("labels.txt"), folder, source.config().classes());
         CalibrationJob job = CalibrationJob.prepare(source, source.transform(), example.resolve("calibration"), count, 0,
@@ -80,7 +80,7 @@ final class QuickstartCommand implements Callable<Integer> {
 
     private void run(ModelSource.Plain source, CalibrationJob job, ImageFolder folder, Labels labels, Path target) {
         try (Backend backend = common.open(); Classifier reference = source.on(backend)) {
-            Console.note("model: " + source.name() + ", " + source.config().depth() + " blocks, tokens of length "
+            Console.note("model: " + source.name() + ", " + source.config().units().size() + " blocks, tokens of length "
                     + source.config().dim() + "; calibrated on " + count + " images, evaluated on " + folder.size());
             List<Row> rows = new ArrayList<>();
             for (String preset : PRESETS) {

@@ -3,11 +3,11 @@ package io.github.ptq4vit.evaluate;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Arithmetic;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 
@@ -38,7 +38,7 @@ public final class Classifier implements AutoCloseable {
     }
 
     /** What this is a network of. */
-    public VitConfig config() {
+    public Architecture config() {
         return network.config();
     }
 
@@ -50,7 +50,7 @@ public final class Classifier implements AutoCloseable {
      * @throws IllegalArgumentException if the images have another size than the model takes
      */
     public Tensor logits(Tensor pixels) {
-        VitConfig c = config();
+        Architecture c = config();
         Shape shape = pixels.shape();
         if (shape.rank() != 4 || shape.size(1) != c.channels() || shape.size(2) != c.imageSize()
                 || shape.size(3) != c.imageSize()) {

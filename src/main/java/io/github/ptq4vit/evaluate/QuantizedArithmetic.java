@@ -63,7 +63,7 @@ public final class QuantizedArithmetic implements Arithmetic {
     private Backend.Linear weights(Scope scope, QuantizedLayer q, Layer layer, VisionTransformer model) {
         Optional<Tensor> bias = model.bias(layer);
         byte[] codes = q.weightCodes();
-        int outputs = outputs(layer, model);
+        int outputs = layer.outputs();
         require(outputs > 0 && codes.length > 0 && codes.length % outputs == 0, q, codes.length + " codes do not fit "
                 + outputs + " outputs");
         int inputs = codes.length / outputs;
@@ -76,15 +76,6 @@ public final class QuantizedArithmetic implements Arithmetic {
             numbers[i] = codes[i] * steps[i / inputs];
         }
         return backend.linear(scope, Tensor.of(Shape.of(outputs, inputs), numbers), bias);
-    }
-
-    private static int outputs(Layer layer, VisionTransformer model) {
-        return switch (layer.role()) {
-            case QKV -> 3 * model.config().dim();
-            case FC1 -> model.config().hidden();
-            case HEAD -> model.config().classes();
-            default -> model.config().dim();
-        };
     }
 
     private static void require(boolean fine, QuantizedLayer layer, String rule) {

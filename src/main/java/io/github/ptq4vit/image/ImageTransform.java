@@ -4,16 +4,18 @@ import java.util.Arrays;
 import java.util.Locale;
 
 /**
- * The evaluation transform of timm and torchvision: resize the shorter side (bicubic, antialiased, on 8 bits, as
- * Pillow), cut out the centre, divide by 255, subtract the mean and divide by the standard deviation in float32.
+ * The evaluation transform of timm, torchvision and Hugging Face: resize (antialiased, on 8 bits, as Pillow), cut out the
+ * centre, divide by 255, subtract the mean and divide by the standard deviation in float32.
  * Source: timm data/transforms_factory.py (transforms_imagenet_eval), torchvision transforms/functional.py.
  *
  * @param resize length of the shorter side in pixels after resizing, 0 to keep the image's size and only crop
+ * @param fit whether the longer side keeps its proportion to the shorter, or both become {@code resize} long
+ * @param filter how pixels are weighted in resizing
  * @param crop side in pixels of the square that is cut out; an image smaller than that gets a black border
  * @param mean of each channel, in units where white is 1
  * @param std of each channel, in the same units, positive
  */
-public record ImageTransform(int resize, int crop, Channels mean, Channels std) {
+public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop, Channels mean, Channels std) {
     /** Mean of ImageNet: DeiT, Swin and most others. */
     public static final Channels IMAGENET_MEAN = new Channels(0.485f, 0.456f, 0.406f);
     /** Standard deviation of ImageNet. */
@@ -41,6 +43,19 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
                         + "std=" + IMAGENET_STD);
             }
         }
+    }
+
+    /** What becomes of an image that is not square. */
+    public enum Fit {
+        /** It keeps its proportions. */
+        SHORTER,
+        /** It becomes square, as Hugging Face's processors of ViT and Swin do it. */
+        STRETCH
+    }
+
+    /** Bicubic, in proportion. */
+    public ImageTransform(int resize, int crop, Channels mean, Channels std) {
+        this(resize, Fit.SHORTER, ResizeFilter.BICUBIC, crop, mean, std);
     }
 
     /** One number for each of red, green and blue; as text separated by colons. */
@@ -71,9 +86,19 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
     }
 
     /**
+     * The same for another size of the model's input: the resized image grows in proportion.
+     *
+     * @param side of the input in pixels
+     */
+    public ImageTransform forInput(int side) {
+        return new ImageTransform((int) Math.round((double) resize * side / crop), fit, filter, side, mean, std);
+    }
+
+    /**
      * This transform with some settings replaced, as given on a command line: {@code resize=248,crop=224,
      * mean=0.5:0.5:0.5,std=0.5:0.5:0.5}, any of them, in any order. {@code resize=none} only crops; a single number
-     * for mean or std counts for all three channels. Understands what {@link #toString} writes.
+     * for mean or std counts for all three channels. Further {@code filter=bilinear} (else bicubic) and {@code fit=stretch}
+     * (both sides become {@code resize} long; else shorter). Understands what {@link #toString} writes.
      *
      * @throws IllegalArgumentException with a sentence that says what is allowed
      */
@@ -95,7 +120,10 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
         float[] pixels = new float[elements()];
         int width = image.width();
         int height = image.height();
-        if (resize != 0) {
+        if (resize != 0 && fit == Fit.STRETCH) {
+            width = resize;
+            height = resize;
+        } else if (resize != 0) {
             int shorter = Math.min(width, height);
             long longer = Math.max(width, height);
             int stretched = (int) ((double) (resize * longer) / shorter);
@@ -110,7 +138,7 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
         int top = offset(height);
         int fromX = Math.max(0, left);
         int fromY = Math.max(0, top);
-        RgbImage visible = BicubicResize.resize(image, width, height, fromX, fromY,
+        RgbImage visible = ImageResize.resize(image, filter, width, height, fromX, fromY,
                 Math.min(width, left + crop) - fromX, Math.min(height, top + crop) - fromY);
         normalise(visible, fromX - left, fromY - top, pixels);
         return pixels;
@@ -141,9 +169,14 @@ public record ImageTransform(int resize, int crop, Channels mean, Channels std) 
         }
     }
 
-    /** All settings in the form that {@link #with} reads; the same for equal transforms, fit for provenance. */
+    /**
+     * All settings in the form that {@link #with} reads, filter and fit only where they differ from bicubic and shorter; the
+     * same for equal transforms, good for provenance.
+     */
     @Override
     public String toString() {
-        return "resize=" + (resize == 0 ? "none" : resize) + ",crop=" + crop + ",mean=" + mean + ",std=" + std;
+        return "resize=" + (resize == 0 ? "none" : resize) + ",crop=" + crop + ",mean=" + mean + ",std=" + std
+                + (filter == ResizeFilter.BICUBIC ? "" : ",filter=" + filter.word())
+                + (fit == Fit.SHORTER ? "" : ",fit=" + fit.name().toLowerCase(Locale.ROOT));
     }
 }

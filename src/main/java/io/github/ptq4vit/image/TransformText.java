@@ -1,8 +1,12 @@
 package io.github.ptq4vit.image;
 
 import io.github.ptq4vit.image.ImageTransform.Channels;
+import io.github.ptq4vit.image.ImageTransform.Fit;
+import java.util.Arrays;
 import java.util.HashSet;
+import java.util.Locale;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /** Reads the text form of an {@link ImageTransform}. */
 final class TransformText {
@@ -31,20 +35,26 @@ final class TransformText {
     }
 
     private static ImageTransform set(ImageTransform base, String name, String value) {
-        switch (name) {
-            case "resize":
-                int resize = value.equals("none") ? 0 : pixels(name, value);
-                return new ImageTransform(resize, base.crop(), base.mean(), base.std());
-            case "crop":
-                return new ImageTransform(base.resize(), pixels(name, value), base.mean(), base.std());
-            case "mean":
-                return new ImageTransform(base.resize(), base.crop(), channels(name, value), base.std());
-            case "std":
-                return new ImageTransform(base.resize(), base.crop(), base.mean(), channels(name, value));
-            default:
-                throw new IllegalArgumentException("The transform has no setting \"" + name
-                        + "\", only resize, crop, mean and std, " + EXAMPLE);
-        }
+        return switch (name) {
+            case "resize" -> new ImageTransform(value.equals("none") ? 0 : pixels(name, value), base.fit(), base.filter(),
+                    base.crop(), base.mean(), base.std());
+            case "crop" -> new ImageTransform(base.resize(), base.fit(), base.filter(), pixels(name, value), base.mean(), base.std());
+            case "mean" -> new ImageTransform(base.resize(), base.fit(), base.filter(), base.crop(), channels(name, value), base.std());
+            case "std" -> new ImageTransform(base.resize(), base.fit(), base.filter(), base.crop(), base.mean(), channels(name, value));
+            case "filter" -> new ImageTransform(base.resize(), base.fit(), constant(ResizeFilter.values(), name, value), base.crop(),
+                    base.mean(), base.std());
+            case "fit" -> new ImageTransform(base.resize(), constant(Fit.values(), name, value), base.filter(), base.crop(),
+                    base.mean(), base.std());
+            default -> throw new IllegalArgumentException("The transform has no setting \"" + name
+                    + "\", only resize, crop, mean, std, filter and fit, " + EXAMPLE);
+        };
+    }
+
+    private static <E extends Enum<E>> E constant(E[] constants, String name, String value) {
+        return Arrays.stream(constants).filter(constant -> constant.name().equalsIgnoreCase(value)).findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(name + " is \"" + value + "\", allowed are "
+                        + Arrays.stream(constants).map(c -> c.name().toLowerCase(Locale.ROOT)).collect(Collectors.joining(" and "))
+                        + ", for example " + name + "=" + constants[0].name().toLowerCase(Locale.ROOT)));
     }
 
     private static int pixels(String name, String value) {

@@ -16,6 +16,8 @@ public enum LayerRole {
     FC1("mlp.fc1"),
     /** Second layer of the MLP, after GELU. */
     FC2("mlp.fc2"),
+    /** Four neighbouring tokens to one, between the stages of a Swin. */
+    REDUCTION("reduction"),
     /** Classifier. */
     HEAD("head");
 
@@ -33,5 +35,10 @@ public enum LayerRole {
     /** Whether both operands are activations: a product of attention. */
     public boolean isMatmul() {
         return this == QUERY_KEY || this == PROBABILITY_VALUE;
+    }
+
+    /** Whether the layer has a bias; that of {@link #QKV} may be missing. */
+    public boolean hasBias() {
+        return !isMatmul() && this != REDUCTION;
     }
 }

@@ -12,7 +12,7 @@ import java.util.Optional;
  *     {@code [dim, channels, patch, patch]}
  * @param metadata free-form facts from the file it was read from
  */
-public record VisionTransformer(VitConfig config, Map<String, Tensor> tensors, Map<String, String> metadata) {
+public record VisionTransformer(Architecture config, Map<String, Tensor> tensors, Map<String, String> metadata) {
 
     public VisionTransformer {
         tensors = Map.copyOf(tensors);

@@ -1,10 +1,14 @@
 package io.github.ptq4vit.model;
 
-import java.util.ArrayList;
+import io.github.ptq4vit.tensor.Shape;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
- * A plain vision transformer (ViT, DeiT).
+ * A plain vision transformer (ViT, DeiT, DeiT III, with or without registers).
  *
  * @param name for people: {@code vit_tiny_patch16_224}
  * @param imageSize side of the square input
@@ -14,33 +18,43 @@ import java.util.List;
  * @param depth number of blocks
  * @param heads of attention
  * @param hidden length of a token inside the MLP
- * @param classes outputs of the classifier
- * @param distilled whether there is a distillation token and a second classifier; the prediction is their mean
+ * @param classes outputs of a classifier
+ * @param prefix tokens before the patches
+ * @param pooling what is classified
+ * @param classifiers 1, or 2: one for the class token and one for the distillation token
+ * @param layerScale whether what a block adds is multiplied by a learnt factor a channel
+ * @param representation length of the vector between pooling and classifier ({@code pre_logits}), 0 for none
  * @param epsilon of layer normalisation
  */
 public record VitConfig(String name, int imageSize, int patchSize, int channels, int dim, int depth, int heads, int hidden,
-        int classes, boolean distilled, float epsilon) {
+        int classes, PrefixTokens prefix, Pooling pooling, int classifiers, boolean layerScale, int representation, float epsilon)
+        implements Architecture {
 
     public VitConfig {
-        if (imageSize % patchSize != 0 || dim % heads != 0 || depth < 1) {
+        boolean heard = pooling != Pooling.CLASS_TOKEN ? classifiers == 1
+                : prefix.classToken() && (classifiers == 1 || classifiers == 2 && prefix.distillationToken());
+        if (imageSize % patchSize != 0 || dim % heads != 0 || depth < 1 || !heard || representation > 0 && classifiers > 1) {
             throw new IllegalArgumentException("Not a vision transformer: image " + imageSize + ", patch " + patchSize
-                    + ", dim " + dim + ", heads " + heads + ", depth " + depth);
+                    + ", dim " + dim + ", heads " + heads + ", depth " + depth + ", " + prefix + ", " + classifiers
+                    + " classifiers of " + pooling + ", representation " + representation);
         }
     }
 
-    /** Patches along one side. */
-    public int grid() {
-        return imageSize / patchSize;
-    }
-
-    /** Tokens that are not patches: the class token, and the distillation token if there is one. */
-    public int prefixTokens() {
-        return distilled ? 2 : 1;
+    /** ViT, or DeiT with two tokens and two classifiers if distilled. */
+    public VitConfig(String name, int imageSize, int patchSize, int channels, int dim, int depth, int heads, int hidden,
+            int classes, boolean distilled, float epsilon) {
+        this(name, imageSize, patchSize, channels, dim, depth, heads, hidden, classes,
+                new PrefixTokens(true, distilled, 0, true), Pooling.CLASS_TOKEN, distilled ? 2 : 1, false, 0, epsilon);
     }
 
     /** Length of the sequence. */
     public int tokens() {
-        return prefixTokens() + grid() * grid();
+        return prefix.count() + grid() * grid();
+    }
+
+    /** Position embeddings. */
+    public int positions() {
+        return (prefix.positioned() ? prefix.count() : 0) + grid() * grid();
     }
 
     /** Length of a query. */
@@ -48,40 +62,51 @@ public record VitConfig(String name, int imageSize, int patchSize, int channels,
         return dim / heads;
     }
 
-    /** Numbers in an unfolded patch. */
-    public int patchElements() {
-        return channels * patchSize * patchSize;
+    @Override
+    public List<UnitShape> units() {
+        return IntStream.range(0, depth).<UnitShape>mapToObj(index -> new BlockShape("blocks." + index, tokens(), dim, heads,
+                hidden, Optional.empty(), layerScale)).toList();
     }
 
-    /** A block's name: {@code blocks.3}. */
-    public String block(int index) {
-        return "blocks." + index;
-    }
-
-    /** The layers of a block in timm's order of modules. */
-    public List<Layer> blockLayers(int index) {
-        List<Layer> layers = new ArrayList<>();
-        for (LayerRole role : List.of(LayerRole.QKV, LayerRole.PROJECTION, LayerRole.QUERY_KEY, LayerRole.PROBABILITY_VALUE,
-                LayerRole.FC1, LayerRole.FC2)) {
-            layers.add(new Layer(block(index) + "." + role.suffix(), role));
-        }
-        return layers;
-    }
-
-    /** The classifiers: one, or two if distilled. */
+    @Override
     public List<Layer> headLayers() {
-        Layer head = new Layer("head", LayerRole.HEAD);
-        return distilled ? List.of(head, new Layer("head_dist", LayerRole.HEAD)) : List.of(head);
+        int features = representation == 0 ? dim : representation;
+        Layer head = Layer.linear("head", LayerRole.HEAD, classes, features);
+        return classifiers == 1 ? List.of(head)
+                : List.of(head, Layer.linear("head_dist", LayerRole.HEAD, classes, features));
     }
 
-    /** All layers to quantise, in the order in which the network has them. */
-    public List<Layer> layers() {
-        List<Layer> layers = new ArrayList<>();
-        layers.add(new Layer(LayerRole.PATCH_EMBEDDING.suffix(), LayerRole.PATCH_EMBEDDING));
-        for (int block = 0; block < depth; block++) {
-            layers.addAll(blockLayers(block));
+    @Override
+    public VitConfig withClasses(int other) {
+        return new VitConfig(name, imageSize, patchSize, channels, dim, depth, heads, hidden, other, prefix, pooling, classifiers,
+                layerScale, representation, epsilon);
+    }
+
+    @Override
+    public VitConfig withImageSize(int side) {
+        return new VitConfig(name, side, patchSize, channels, dim, depth, heads, hidden, classes, prefix, pooling, classifiers,
+                layerScale, representation, epsilon);
+    }
+
+    @Override
+    public Map<String, Shape> outerTensors() {
+        Map<String, Shape> shapes = new LinkedHashMap<>();
+        if (prefix.classToken()) {
+            shapes.put("cls_token", Shape.of(1, 1, dim));
         }
-        layers.addAll(headLayers());
-        return layers;
+        if (prefix.distillationToken()) {
+            shapes.put("dist_token", Shape.of(1, 1, dim));
+        }
+        if (prefix.registers() > 0) {
+            shapes.put("reg_token", Shape.of(1, prefix.registers(), dim));
+        }
+        shapes.put("pos_embed", Shape.of(1, positions(), dim));
+        shapes.put(pooling.norm() + ".weight", Shape.of(dim));
+        shapes.put(pooling.norm() + ".bias", Shape.of(dim));
+        if (representation > 0) {
+            shapes.put("pre_logits.fc.weight", Shape.of(representation, dim));
+            shapes.put("pre_logits.fc.bias", Shape.of(representation));
+        }
+        return shapes;
     }
 }

@@ -26,7 +26,7 @@ import java.util.stream.Collectors;
  * <p>All methods throw {@link TensorFileException} with a message that names the file when it is missing, damaged or
  * does not hold what is asked for. The format: https://huggingface.co/docs/safetensors.
  */
-public final class SafetensorsFile implements AutoCloseable {
+public final class SafetensorsFile implements TensorSource {
     /** The bound of the format's reference implementation; a longer header is an attack or not a header. */
     private static final long MAX_HEADER = 100_000_000;
     private static final int LENGTH_BYTES = 8;
@@ -93,23 +93,32 @@ public final class SafetensorsFile implements AutoCloseable {
     }
 
     /** The path the file was opened with. */
+    @Override
     public Path path() {
         return path;
     }
 
     /** The file's {@code __metadata__}, sorted by key; empty when it has none. */
+    @Override
     public Map<String, String> metadata() {
         return metadata;
     }
 
     /** Names of all tensors in the order of the header. */
+    @Override
     public Set<String> names() {
         return tensors.keySet();
     }
 
     /** Whether the file holds a tensor of this name. */
+    @Override
     public boolean contains(String name) {
         return tensors.containsKey(name);
+    }
+
+    @Override
+    public Shape shape(String name) {
+        return info(name).shape();
     }
 
     /**
@@ -132,6 +141,7 @@ public final class SafetensorsFile implements AutoCloseable {
      *
      * @throws TensorFileException when the tensor is missing, has another dtype, or more than 2^31 - 9 elements
      */
+    @Override
     public Tensor read(String name) {
         TensorInfo info = typed(name, "read", DType.F32, DType.F16, DType.BF16, DType.F64);
         if (info.dtype() == DType.F32 && info.bytes() <= viewLimit) {

@@ -1,2 +1,5 @@
-/** Arrays on the host and the safetensors files they are read from and written to. Depends on no other package. */
+/**
+ * Arrays on the host, the files they are read from (safetensors, in one piece or several, and those of PyTorch) and written
+ * to (safetensors). Depends on no other package.
+ */
 package io.github.ptq4vit.tensor;

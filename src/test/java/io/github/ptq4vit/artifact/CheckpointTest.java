@@ -124,7 +124,7 @@ class CheckpointTest {
         Map<String, String> damages = new LinkedHashMap<>();
         damages.put("\"kind\" : \"gelu_twin\"", "\"kind\" : \"tanh_twin\"");
         damages.put("\"depth\" : 2", "\"depth\" : 1");
-        damages.put("\"format_version\" : 1", "\"format_version\" : 9");
+        damages.put("\"format_version\" : 2", "\"format_version\" : 9");
         damages.put("\"transform\"", "\"transfrom\"");
         damages.forEach((good, bad) -> {
             try {

@@ -164,6 +164,36 @@ class OperationsContractTest {
         }
     }
 
+    @ParameterizedTest(name = "{0} x {1}")
+    @CsvSource({"1, 1", "1, 4", "6, 13", "13, 17", "197, 192", "3, 4098", "65, 1"})
+    void rowsAreMultipliedByFactorsAlsoInPlace(int rows, int columns) {
+        double[] x = Side.truth(side -> side.normal(1, rows, columns));
+        double[] factors = Side.truth(side -> side.normal(2, columns));
+        for (boolean inPlace : new boolean[] {false, true}) {
+            agrees(side -> {
+                View in = side.normal(1, rows, columns);
+                View y = inPlace ? in : side.scope.floats(rows, columns);
+                side.backend.multiply(in, side.normal(2, columns), y);
+                return y;
+            }, i -> Math.abs(x[i] * factors[i % columns]) * U);
+        }
+    }
+
+    @Test
+    void softmaxInPlaceIsSoftmax() {
+        double[] apart = Side.run(backend, side -> {
+            View y = side.scope.floats(13, 49);
+            side.backend.softmax(side.normal(1, 13, 49), 0.5f, y);
+            return y;
+        });
+        double[] inPlace = Side.run(backend, side -> {
+            View x = side.normal(1, 13, 49);
+            side.backend.softmax(x, 0.5f, x);
+            return x;
+        });
+        assertArrayEquals(apart, inPlace);
+    }
+
     @ParameterizedTest(name = "{0} elements")
     @ValueSource(ints = {1, 4, 6, 13, 17, 65, 197, 4098})
     void squaresAreAccumulated(int elements) {

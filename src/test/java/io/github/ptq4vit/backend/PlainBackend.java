@@ -220,6 +220,17 @@ public final class PlainBackend implements Backend {
     }
 
     @Override
+    public void multiply(View x, View factors, View y) {
+        sameSizes(new int[] {x.size(-1)}, factors.sizes());
+        double[] product = dense(x);
+        double[] repeated = dense(factors);
+        for (int i = 0; i < product.length; i++) {
+            product[i] *= repeated[i % repeated.length];
+        }
+        write(product, dense(y, x));
+    }
+
+    @Override
     public void addSquare(View x, float factor, View sum) {
         double[] in = dense(x);
         double[] out = read(dense(sum, x));

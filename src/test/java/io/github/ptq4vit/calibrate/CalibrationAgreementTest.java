@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.golden.GoldenFolder;
 import io.github.ptq4vit.golden.GoldenRun;
@@ -11,7 +13,9 @@ import io.github.ptq4vit.golden.GoldenRun.Search;
 import io.github.ptq4vit.golden.GoldenVit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Tensor;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
@@ -50,15 +54,9 @@ class CalibrationAgreementTest {
 
     @TestFactory
     Stream<DynamicNode> aWholeCalibrationMakesTheReferencesChoices() {
-        return folders.stream().map(folder -> {
-            if (folder.model().kind() != GoldenFolder.Kind.VIT) {
-                System.out.println(folder + ": there is no Swin network yet, so no whole calibration either");
-                return DynamicContainer.dynamicContainer(folder.toString(), Stream.empty());
-            }
-            return DynamicContainer.dynamicContainer(folder.toString(), folder.runs().stream()
-                    .filter(run -> !run.grad().equals("reference"))
-                    .map(run -> DynamicTest.dynamicTest(run.name(), () -> calibrate(folder, run))));
-        });
+        return folders.stream().map(folder -> DynamicContainer.dynamicContainer(folder.toString(), folder.runs().stream()
+                .filter(run -> !run.grad().equals("reference"))
+                .map(run -> DynamicTest.dynamicTest(run.name(), () -> calibrate(folder, run)))));
     }
 
     private void calibrate(GoldenFolder folder, GoldenRun run) {
@@ -88,6 +86,7 @@ class CalibrationAgreementTest {
         int compared = 0;
         int ties = 0;
         int rounded = 0;
+        int largest = 0;
         for (GoldenFolder.Layer layer : run.layers()) {
             if (layer.isSoftmaxTwin()) {
                 System.out.println(folder + " " + run + ": left out the searches of the softmax twin " + layer.name());
@@ -107,16 +106,47 @@ class CalibrationAgreementTest {
                     double best = score(search, search.best()[g], g);
                     double lost = (best - score(search, ours, g)) / Math.abs(best);
                     ties += ours != search.best()[g] ? 1 : 0;
+                    double allowed = 2 * (cosine ? COSINE_SCORE : HESSIAN_SCORE);
+                    if (i == 0 && lost > allowed && bestWithTheLargestOnTheOtherSide(folder, run, layer, search, g, ours, allowed)) {
+                        largest++;
+                        continue;
+                    }
                     rounded += lost > (cosine ? COSINE_TIE : HESSIAN_TIE) ? 1 : 0;
-                    assertTrue(lost <= 2 * (cosine ? COSINE_SCORE : HESSIAN_SCORE), layer.name() + " " + search.operand()
+                    assertTrue(lost <= allowed, layer.name() + " " + search.operand()
                             + " round " + search.round() + ", group " + g + ": chose " + ours + " instead of " + search.best()[g]
                             + ", a relative loss of " + lost);
                 }
             }
         }
         System.out.println(folder + " " + run + ": of " + compared + " choices " + ties + " differ, " + rounded
-                + " of them by more than a tie");
+                + " of them by more than a tie, " + largest + " because the largest element of the other operand got another code");
         assertTrue(rounded <= MOST_ROUNDED * compared, rounded + " of " + compared + " choices differ by more than a tie");
+    }
+
+    /**
+     * The first search of a layer leaves the other operand at its initial interval, the largest magnitude divided by half an
+     * odd number: the element of that magnitude lies on a rounding tie by construction, and if it is negative, the last bit
+     * of our activations decides between two codes. With the interval moved by that bit the choice must be the best.
+     */
+    private boolean bestWithTheLargestOnTheOtherSide(GoldenFolder folder, GoldenRun run, GoldenFolder.Layer layer, Search search,
+            int group, int choice, double allowed) {
+        try (Scope scope = backend.scope()) {
+            GoldenLayer golden = new GoldenLayer(folder, run, layer, backend, scope);
+            Operand searched = GoldenLayer.side(search.operand());
+            List<Quantizer> start = (searched == Operand.LEFT ? golden.right : golden.left).start();
+            if (!start.stream().allMatch(Quantizer.Uniform.class::isInstance)) {
+                return false;
+            }
+            for (float towards : new float[] {0, Float.MAX_VALUE}) {
+                double[][] losses = golden.losses(searched, start.stream().<Quantizer>map(q -> new Quantizer.Uniform(
+                        Math.nextAfter(q.grid().ranges().get(0).step(), towards), q.bits())).toList());
+                double best = Arrays.stream(losses).mapToDouble(loss -> loss[group]).min().orElseThrow();
+                if (losses[choice][group] <= best * (1 + allowed)) {
+                    return true;
+                }
+            }
+            return false;
+        }
     }
 
     private static double score(Search search, int candidate, int group) {

@@ -178,7 +178,7 @@ class BadInputTest {
         CommandLineRun.of("calibrate", "--modle", model).failed(2, "calibrate");
         CommandLineRun.of("evaluate", "--model", model, "--frobnicate").failed(2, "--images");
         CommandLineRun.of("quantise").failed(2, "quantise");
-        CommandLineRun.of().failed(2, "calibrate", "evaluate", "devices", "quickstart");
+        CommandLineRun.of().failed(2, "calibrate", "evaluate", "compare", "models", "devices", "quickstart");
     }
 
     @Test
@@ -206,6 +206,63 @@ class BadInputTest {
         calibrate(model).failed(1, config);
         Files.writeString(config, "{\"mean\": [0.5, 0.5]}");
         calibrate(model).failed(1, "mean", "three numbers");
+    }
+
+    @Test
+    void weightsOfAnotherModelOrSizeAreNamedWithTheFirstTensorThatDoesNotFit() throws IOException {
+        calibrate(model, "--arch", "vit_small_patch16_224").failed(1, model, "cls_token", "[1, 1, 384]", "vit_small_patch16_224");
+        calibrate(model, "--arch", "swin_tiny_patch4_window7_224").failed(1, model, "norm.weight", "swin_tiny_patch4_window7_224");
+        calibrate(model, "--arch", "vit_enormous").failed(2, "vit_enormous", "vit_small_patch32_224");
+        calibrate(model, "--image-size", 45).failed(1, "45");
+        calibrate(model, "--image-size", 0).failed(2, "0");
+        Files.writeString(folder.resolve("config.json"), "{\"image_size\": 64}");
+        calibrate(model).failed(1, model, "64", "pos_embed", "--image-size");
+    }
+
+    @Test
+    void aPickleThatAsksForMoreThanTensorsIsNamed() throws Exception {
+        Path models = Path.of(getClass().getResource("/models").toURI());
+        calibrate(models.resolve("vit/namespace.pth"), "--heads", 2).failed(1, "namespace.pth", "argparse.Namespace");
+        calibrate(models.resolve("kinds/query-norms.safetensors")).failed(1, "query-norms.safetensors", "blocks.0.attn.q_norm");
+    }
+
+    @Test
+    void aMissingShardIsNamed() throws Exception {
+        Path shards = Path.of(getClass().getResource("/models/vit-shards").toURI());
+        Path cut = Files.createDirectories(folder.resolve("cut"));
+        for (String name : new String[] {"model.safetensors.index.json", "config.json", "model-00001-of-00002.safetensors"}) {
+            Files.copy(shards.resolve(name), cut.resolve(name));
+        }
+        calibrate(cut).failed(1, "model-00002-of-00002.safetensors");
+    }
+
+    @Test
+    void aTransformThatCannotBeDoneIsNamed() throws IOException {
+        Path processor = folder.resolve("preprocessor_config.json");
+        for (String bad : new String[] {"{}", "{\"size\": {\"height\": 32, \"width\": 48}}", "{\"size\": 32, \"resample\": 1}",
+            "{\"size\": 32, \"image_mean\": [0.5], \"image_std\": [1, 1, 1]}", "{\"size\": 32, \"do_rescale\": false}", "{\"size\": 0}"}) {
+            Files.writeString(processor, bad);
+            calibrate(model).failed(1, processor);
+        }
+    }
+
+    @Test
+    void anotherActivationIsRefused() throws IOException {
+        Files.writeString(folder.resolve("config.json"), "{\"hidden_act\": \"quick_gelu\"}");
+        calibrate(model).failed(1, "quick_gelu");
+    }
+
+    @Test
+    void comparisonsOfNothingOrTwiceTheSameAreWrongUse() {
+        compare("--bits", "8,8").failed(2, "twice");
+        compare("--bits", "1").failed(2, "1", "2 to 8");
+        compare("--presets", "worst").failed(2, "worst");
+        compare("--count", "0").failed(2, "0");
+    }
+
+    private CommandLineRun compare(Object... more) {
+        return CommandLineRun.of(Stream.concat(Stream.of("compare", "--model", model, "--images", images, "--eval", images, "--labels",
+                labels, "--out", out), Arrays.stream(more)).toArray());
     }
 
     @Test

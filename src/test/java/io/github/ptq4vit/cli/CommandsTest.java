@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.CheckpointWriter;
@@ -154,6 +155,96 @@ class CommandsTest {
     }
 
     @Test
+    void compareMeasuresEveryPresetAtEveryWidthAsEvaluateDoes() throws IOException {
+        JsonNode result = json(compare("--json"));
+        assertEquals(4, result.required("rows").size());
+        assertEquals(6, result.required("images").intValue());
+        assertFalse(result.has("paper_float_top1"), "the paper knows no such model");
+        JsonNode last = result.required("rows").get(3);
+        assertEquals("ptq4vit 4 4", last.required("preset").textValue() + " " + last.required("weight_bits") + " "
+                + last.required("activation_bits"));
+        JsonNode one = json(CommandLineRun.of("evaluate", "--model", out.resolve("ptq4vit-w4a4"), "--against", model, "--images",
+                images, "--labels", labels, "--json"));
+        for (String name : new String[] {"top1", "top5", "agreement"}) {
+            assertEquals(one.required(name), last.required(name), name);
+        }
+        assertEquals(one.required("float_top1"), result.required("float_top1"));
+        assertTrue(compare().succeeded().out().contains("agreement"));
+    }
+
+    @Test
+    void anInterruptedComparisonGoesOnWhereItStopped() throws IOException {
+        JsonNode whole = json(compare("--json"));
+        byte[] counts = Files.readAllBytes(out.resolve("comparison.json"));
+        byte[] weights = Files.readAllBytes(out.resolve("base-w4a4/model.safetensors"));
+        // as after a kill: one calibration is not there yet, and of the images three were counted, all wrong
+        try (Stream<Path> files = Files.list(out.resolve("base-w4a4"))) {
+            files.forEach(file -> file.toFile().delete());
+        }
+        JsonNode state = new JsonMapper().readTree(counts);
+        ((ObjectNode) state).put("done", 3);
+        state.required("tallies").forEach(t -> ((ObjectNode) t).put("images", 3).put("top1", 0).put("top5", 0).put("agreeing", 0));
+        Files.writeString(out.resolve("comparison.json"), state.toString());
+        CommandLineRun run = compare("--json");
+        JsonNode rest = json(run);
+        assertTrue(run.err().contains("continued after 3 of 6"), run.err());
+        assertEquals(6, rest.required("images").intValue());
+        assertTrue(rest.required("float_top5").doubleValue() <= 0.5 && whole.required("float_top5").doubleValue() >= 0.5);
+        assertTrue(Arrays.equals(weights, Files.readAllBytes(out.resolve("base-w4a4/model.safetensors"))));
+        assertTrue(compare("--json").succeeded().err().contains("continued after 6 of 6"));
+    }
+
+    @Test
+    void aComparisonOfSomethingElseIsNotContinued() throws IOException {
+        compare().succeeded();
+        compare("--seed", 1).failed(1, "base-w8a8", "choose another --out");
+        TinyModel.images(images, 7);
+        Files.writeString(labels, Files.readString(labels) + "image6.png 0\n");
+        compare().failed(1, out, "choose another --out");
+        Files.writeString(out.resolve("base-w8a8/manifest.json"), "{");
+        compare().failed(1, "base-w8a8");
+    }
+
+    private CommandLineRun compare(Object... more) {
+        return CommandLineRun.of(Stream.concat(Stream.of("compare", "--model", model, "--images", images, "--count", 3, "--eval", images,
+                "--labels", labels, "--bits", "8,4", "--out", out), Arrays.stream(more)).toArray());
+    }
+
+    @Test
+    void theModelsOfThePaperAreListed() throws IOException {
+        JsonNode models = json(CommandLineRun.of("models", "--json")).required("models");
+        assertEquals(11, models.size());
+        JsonNode swin = models.get(7);
+        assertEquals("swin_tiny_patch4_window7_224", swin.required("name").textValue());
+        assertEquals(77, swin.required("layers").intValue());
+        assertEquals(80.47, swin.required("paper_top1").required("ptq4vit-w6a6").doubleValue());
+        assertTrue(swin.required("transform").textValue().startsWith("resize=248,crop=224,mean=0.485"));
+        String table = CommandLineRun.of("models").succeeded().out();
+        for (JsonNode one : models) {
+            assertTrue(table.contains(one.required("name").textValue()));
+        }
+    }
+
+    @Test
+    void foldersOfHuggingFaceAndFilesOfPyTorchAreCalibratedAndTellTheirTransform() throws Exception {
+        Path models = Path.of(getClass().getResource("/models").toURI());
+        String stretched = "resize=32,crop=32,mean=0.5:0.5:0.5,std=0.5:0.5:0.5,filter=bilinear,fit=stretch";
+        assertTrue(transform(models.resolve("vit-hf")).contains(stretched));
+        assertTrue(transform(models.resolve("vit-hf"), "--image-size", 48).contains("resize=48,crop=48,"));
+        assertTrue(transform(models.resolve("swin-hf")).contains("resize=32,crop=32,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,fit=stretch"));
+        assertTrue(transform(models.resolve("vit/torchvision.pth"), "--heads", 2).contains("filter=bilinear"));
+        assertTrue(transform(models.resolve("swin/timm-new.safetensors"), "--image-size", 32).contains("mean=0.485"));
+        for (String name : new String[] {"vit-shards", "swin-hf", "kinds/average.safetensors", "kinds/pre-logits.pth"}) {
+            Path target = folder.resolve("quantised-" + name.replace('/', '-'));
+            CommandLineRun.of("calibrate", "--model", models.resolve(name), "--images", images, "--count", 3, "--heads", 2, "--out", target)
+                    .succeeded();
+            JsonNode result = json(CommandLineRun.of("evaluate", "--model", target, "--against", models.resolve(name), "--heads", 2,
+                    "--images", images, "--labels", labels, "--json"));
+            assertTrue(result.required("agreement").doubleValue() >= 0.5, name);
+        }
+    }
+
+    @Test
     void aDamagedImageIsNamedLeftOutAndCounted() throws IOException {
         Files.write(images.resolve("image1.png"), new byte[] {1, 2, 3});
         CommandLineRun run = CommandLineRun.of("evaluate", "--model", model, "--images", images, "--labels", labels, "--json");
@@ -213,7 +304,7 @@ class CommandsTest {
 
     @Test
     void helpAndVersionEndWell() {
-        for (String command : new String[] {"calibrate", "evaluate", "devices", "quickstart"}) {
+        for (String command : new String[] {"calibrate", "evaluate", "compare", "models", "devices", "quickstart"}) {
             assertTrue(CommandLineRun.of(command, "--help").succeeded().out().contains("Usage: ptq4vit " + command));
         }
         assertTrue(CommandLineRun.of("--version").succeeded().out().startsWith("ptq4vit "));

@@ -53,6 +53,26 @@ class ImageTransformTest {
         ImageTransform transform = new ImageTransform(0, 96, ImageTransform.IMAGENET_MEAN, ImageTransform.IMAGENET_STD);
         assertEquals("resize=none,crop=96,mean=0.485:0.456:0.406,std=0.229:0.224:0.225", transform.toString());
         assertEquals(transform, VIT.with(transform.toString()));
+        ImageTransform stretched = new ImageTransform(32, ImageTransform.Fit.STRETCH, ResizeFilter.BILINEAR, 32, ImageTransform.HALF,
+                ImageTransform.HALF);
+        assertEquals("resize=32,crop=32,mean=0.5:0.5:0.5,std=0.5:0.5:0.5,filter=bilinear,fit=stretch", stretched.toString());
+        assertEquals(stretched, VIT.with(stretched.toString()));
+        assertEquals(VIT, stretched.with(VIT + ",filter=bicubic,fit=shorter"));
+    }
+
+    @Test
+    void aStretchedImageIsTheImageResizedToASquare() {
+        RgbImage source = Golden.image("resize/source-97x61.png");
+        RgbImage square = Golden.image("resize/97x61-to-32x32-bilinear.png");
+        ImageTransform transform = VIT.with("resize=32,crop=32,mean=0,std=1,filter=bilinear,fit=stretch");
+        assertArrayEquals(VIT.with("resize=none,crop=32,mean=0,std=1").apply(square), transform.apply(source));
+    }
+
+    @Test
+    void anotherInputSizeKeepsTheProportionOfTheCrop() {
+        assertEquals("resize=425,crop=384", VIT.forInput(384).toString().split(",mean")[0]);
+        assertEquals(VIT, VIT.forInput(224));
+        assertEquals(0, VIT.with("resize=none").forInput(384).resize());
     }
 
     @Test
@@ -66,7 +86,8 @@ class ImageTransformTest {
     @CsvSource(delimiter = ';', value = {
         "resize=big; resize is \"big\"", "resize=0; resize is \"0\"", "crop=none; crop is \"none\"",
         "mean=0.5:0.5; mean is \"0.5:0.5\"", "std=0:1:1; std is 0.0:1.0:1.0", "mean=NaN; mean is NaN",
-        "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
+        "filter=cubic; filter is \"cubic\"",
+        "fit=longer; fit is \"longer\"", "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
         "resize=99999; resize is 99999", "'crop=224,'; has \"\" where"})
     void aWrongSettingIsRefusedWithWhatIsAllowed(String settings, String expected) {
         IllegalArgumentException error = assertThrows(IllegalArgumentException.class, () -> VIT.with(settings));

@@ -12,31 +12,10 @@ public final class RandomVit {
     }
 
     /** A model; equal arguments make equal models. */
-    public static VisionTransformer of(VitConfig config, long seed) {
+    public static VisionTransformer of(Architecture config, long seed) {
         Random random = new Random(seed);
-        int d = config.dim();
         Map<String, Tensor> tensors = new LinkedHashMap<>();
-        tensors.put("cls_token", normal(random, 0.5, 1, 1, d));
-        if (config.distilled()) {
-            tensors.put("dist_token", normal(random, 0.5, 1, 1, d));
-        }
-        tensors.put("pos_embed", normal(random, 0.3, 1, config.tokens(), d));
-        tensors.put("patch_embed.proj.weight", normal(random, 1 / Math.sqrt(config.patchElements()), d, config.channels(),
-                config.patchSize(), config.patchSize()));
-        tensors.put("patch_embed.proj.bias", normal(random, 0.1, d));
-        for (int block = 0; block < config.depth(); block++) {
-            String name = config.block(block);
-            norm(tensors, random, name + ".norm1", d);
-            linear(tensors, random, name + ".attn.qkv", 3 * d, d, 1.5);
-            linear(tensors, random, name + ".attn.proj", d, d, 1);
-            norm(tensors, random, name + ".norm2", d);
-            linear(tensors, random, name + ".mlp.fc1", config.hidden(), d, 1);
-            linear(tensors, random, name + ".mlp.fc2", d, config.hidden(), 1);
-        }
-        norm(tensors, random, "norm", d);
-        for (Layer head : config.headLayers()) {
-            linear(tensors, random, head.name(), config.classes(), d, 1.5);
-        }
+        config.tensors().forEach((name, shape) -> tensors.put(name, tensor(random, name, shape.toArray())));
         return new VisionTransformer(config, tensors, Map.of());
     }
 
@@ -48,28 +27,36 @@ public final class RandomVit {
     }
 
     /** Normally distributed images. */
-    public static Tensor images(VitConfig config, int count, long seed) {
-        return normal(new Random(seed), 1, count, config.channels(), config.imageSize(), config.imageSize());
+    public static Tensor images(Architecture config, int count, long seed) {
+        return normal(new Random(seed), 0, 1, count, config.channels(), config.imageSize(), config.imageSize());
     }
 
-    private static void norm(Map<String, Tensor> tensors, Random random, String name, int length) {
-        Tensor gamma = normal(random, 0.3, length);
-        for (int i = 0; i < length; i++) {
-            gamma.data().put(i, 1 + gamma.data().get(i));
+    private static Tensor tensor(Random random, String name, int... sizes) {
+        if (name.endsWith("_token")) {
+            return normal(random, 0, 0.5, sizes);
         }
-        tensors.put(name + ".weight", gamma);
-        tensors.put(name + ".bias", normal(random, 0.2, length));
+        if (name.endsWith("pos_embed") || name.endsWith("bias_table")) {
+            return normal(random, 0, 0.3, sizes);
+        }
+        if (name.endsWith("gamma")) {
+            return normal(random, 0.7, 0.3, sizes);
+        }
+        if (sizes.length == 1) {
+            boolean norm = name.matches("(.*\\.)?(fc_)?norm[12]?\\.\\w+");
+            return name.endsWith(".weight") ? normal(random, 1, 0.3, sizes) : normal(random, 0, norm ? 0.2 : 0.1, sizes);
+        }
+        double gain = name.endsWith("qkv.weight") || name.startsWith("head") ? 1.5 : 1;
+        int inputs = 1;
+        for (int axis = 1; axis < sizes.length; axis++) {
+            inputs *= sizes[axis];
+        }
+        return normal(random, 0, gain / Math.sqrt(inputs), sizes);
     }
 
-    private static void linear(Map<String, Tensor> tensors, Random random, String name, int outputs, int inputs, double gain) {
-        tensors.put(name + ".weight", normal(random, gain / Math.sqrt(inputs), outputs, inputs));
-        tensors.put(name + ".bias", normal(random, 0.1, outputs));
-    }
-
-    private static Tensor normal(Random random, double deviation, int... sizes) {
+    private static Tensor normal(Random random, double mean, double deviation, int... sizes) {
         float[] numbers = new float[Math.toIntExact(Shape.of(sizes).elements())];
         for (int i = 0; i < numbers.length; i++) {
-            numbers[i] = (float) (deviation * random.nextGaussian());
+            numbers[i] = (float) (mean + deviation * random.nextGaussian());
         }
         return Tensor.of(Shape.of(sizes), numbers);
     }

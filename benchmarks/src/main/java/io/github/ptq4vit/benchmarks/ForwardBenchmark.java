@@ -3,9 +3,9 @@ package io.github.ptq4vit.benchmarks;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
 import io.github.ptq4vit.evaluate.Classifier;
-import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -69,42 +69,20 @@ public class ForwardBenchmark {
     }
 
     private static Map<String, Tensor> weights() {
-        int d = VIT_TI.dim();
         Map<String, Tensor> tensors = new LinkedHashMap<>();
-        tensors.put("cls_token", RandomNumbers.normal(1, 0.5, 1, 1, d));
-        tensors.put("pos_embed", RandomNumbers.normal(2, 0.3, 1, VIT_TI.tokens(), d));
-        for (Layer layer : VIT_TI.layers()) {
-            switch (layer.role()) {
-                case PATCH_EMBEDDING -> linear(tensors, layer, d, 3, VIT_TI.patchSize(), VIT_TI.patchSize());
-                case QKV -> linear(tensors, layer, 3 * d, d);
-                case PROJECTION -> linear(tensors, layer, d, d);
-                case FC1 -> linear(tensors, layer, VIT_TI.hidden(), d);
-                case FC2 -> linear(tensors, layer, d, VIT_TI.hidden());
-                case HEAD -> linear(tensors, layer, VIT_TI.classes(), d);
-                case QUERY_KEY, PROBABILITY_VALUE -> {
-                    // products of attention have no weights
-                }
-            }
-        }
-        for (int block = 0; block < VIT_TI.depth(); block++) {
-            norm(tensors, VIT_TI.block(block) + ".norm1");
-            norm(tensors, VIT_TI.block(block) + ".norm2");
-        }
-        norm(tensors, "norm");
+        VIT_TI.tensors().forEach((name, shape) -> {
+            boolean gamma = name.matches("(.*\\.)?norm[12]?\\.weight");
+            double deviation = shape.rank() == 1 ? 0.1 : Math.sqrt(shape.size(0) / (double) shape.elements());
+            tensors.put(name, gamma ? ones(shape) : RandomNumbers.normal(name.hashCode(), deviation, shape.toArray()));
+        });
         return tensors;
     }
 
-    private static void linear(Map<String, Tensor> tensors, Layer layer, int... sizes) {
-        Tensor weight = RandomNumbers.normal(layer.name().hashCode(), 1, sizes);
-        double scale = 1 / Math.sqrt(weight.shape().elements() / (double) sizes[0]);
-        tensors.put(layer.name() + ".weight", RandomNumbers.normal(layer.name().hashCode(), scale, sizes));
-        tensors.put(layer.name() + ".bias", RandomNumbers.normal(sizes[0], 0.1, sizes[0]));
-    }
-
-    private static void norm(Map<String, Tensor> tensors, String name) {
-        float[] ones = new float[VIT_TI.dim()];
-        java.util.Arrays.fill(ones, 1);
-        tensors.put(name + ".weight", Tensor.of(io.github.ptq4vit.tensor.Shape.of(ones.length), ones));
-        tensors.put(name + ".bias", Tensor.zeros(ones.length));
+    private static Tensor ones(Shape shape) {
+        Tensor ones = Tensor.zeros(shape.toArray());
+        for (int i = 0; i < ones.data().limit(); i++) {
+            ones.data().put(i, 1);
+        }
+        return ones;
     }
 }

@@ -222,6 +222,14 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
+    public void multiply(View x, View factors, View y) {
+        long columns = factors.elements();
+        Layout matrix = Layout.dense(F32, x.elements() / columns, columns);
+        Worker.current().binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
+                .run(dense(x), dense(factors), dense(y));
+    }
+
+    @Override
     public void addSquare(View x, float factor, View sum) {
         Layout line = Layout.dense(F32, x.elements());
         Epilogue scaleAndAdd = new Epilogue(false, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),

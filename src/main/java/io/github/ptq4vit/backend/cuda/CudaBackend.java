@@ -236,6 +236,12 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
+    public void multiply(View x, View factors, View y) {
+        device.launch(Kernel.MULTIPLY_REPEATED_F32).view(floats(x)).view(row(factors, x)).view(like(y, x)).count(x.elements())
+                .count(factors.elements()).over(vectors(x));
+    }
+
+    @Override
     public void addSquare(View x, float factor, View sum) {
         device.launch(Kernel.ADD_SQUARE_F32).view(floats(x)).view(like(sum, x)).count(x.elements()).number(factor)
                 .over(vectors(x));

@@ -20,6 +20,8 @@ enum Kernel {
     GELU_BACKWARD_F32(4, 256),
     /** {@code c = a + b}, b repeated. */
     ADD_REPEATED_F32(5, 256),
+    /** {@code c = a b}, elementwise, b repeated. */
+    MULTIPLY_REPEATED_F32(5, 256),
     /** {@code sum += factor x x}. */
     ADD_SQUARE_F32(4, 256),
     /** {@code y = |x|}. */

@@ -3,22 +3,20 @@ package io.github.ptq4vit.image;
 import java.util.Arrays;
 
 /**
- * Antialiased bicubic resampling of 8-bit images, equal to the last bit to Pillow's
- * {@code Image.resize(size, BICUBIC)}. The filter (a = -0.5) is stretched by the scale where the image shrinks; the
- * rows are resampled first and rounded to 8 bits, then the columns, both with weights in fixed point of 22 fractional
- * bits. Source: Pillow, src/libImaging/Resample.c.
+ * Antialiased resampling of 8-bit images, equal to the last bit to Pillow's {@code Image.resize(size, filter)}. The filter
+ * is stretched by the scale where the image shrinks; the rows are resampled first and rounded to 8 bits, then the columns,
+ * both with weights in fixed point of 22 fractional bits. Source: Pillow, src/libImaging/Resample.c.
  */
-public final class BicubicResize {
+public final class ImageResize {
     private static final int FRACTION_BITS = 32 - 8 - 2;
     private static final int ROUND = 1 << FRACTION_BITS - 1;
-    private static final double FILTER_RADIUS = 2;
 
-    private BicubicResize() {
+    private ImageResize() {
     }
 
     /** The image with another size in pixels. An axis that keeps its size is not resampled. */
-    public static RgbImage resize(RgbImage image, int width, int height) {
-        return resize(image, width, height, 0, 0, width, height);
+    public static RgbImage resize(RgbImage image, ResizeFilter filter, int width, int height) {
+        return resize(image, filter, width, height, 0, 0, width, height);
     }
 
     /**
@@ -31,16 +29,17 @@ public final class BicubicResize {
      * @param rows height of the part
      * @throws IllegalArgumentException if the part is empty or not inside the resized image
      */
-    public static RgbImage resize(RgbImage image, int width, int height, int left, int top, int columns, int rows) {
+    public static RgbImage resize(RgbImage image, ResizeFilter filter, int width, int height, int left, int top, int columns,
+            int rows) {
         if (left < 0 || top < 0 || columns < 1 || rows < 1 || left > width - columns || top > height - rows) {
             throw new IllegalArgumentException("The part of " + columns + " x " + rows + " pixels at (" + left + ", "
                     + top + ") is not inside the image of " + width + " x " + height);
         }
-        Axis vertical = Axis.of(image.height(), height, top, rows);
+        Axis vertical = Axis.of(filter, image.height(), height, top, rows);
         // only the rows that the second pass will look at
         int firstRow = vertical.first[0];
         int lastRow = vertical.first[rows - 1] + vertical.count[rows - 1];
-        byte[] narrow = alongRows(image, firstRow, lastRow - firstRow, Axis.of(image.width(), width, left, columns));
+        byte[] narrow = alongRows(image, firstRow, lastRow - firstRow, Axis.of(filter, image.width(), width, left, columns));
         return new RgbImage(columns, rows, alongColumns(narrow, columns * 3, firstRow, vertical));
     }
 
@@ -107,15 +106,6 @@ public final class BicubicResize {
         return (byte) (value < 0 ? 0 : Math.min(value, 255));
     }
 
-    /** Keys' cubic with a = -0.5, zero from 2 on. */
-    private static double filter(double distance) {
-        double x = Math.abs(distance);
-        if (x < 1) {
-            return ((-0.5 + 2) * x - (-0.5 + 3)) * x * x + 1;
-        }
-        return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
-    }
-
     /**
      * The weights along one axis.
      *
@@ -126,10 +116,10 @@ public final class BicubicResize {
      */
     private record Axis(boolean identity, int[] first, int[] count, int stride, int[] weights) {
 
-        static Axis of(int inSize, int outSize, int from, int length) {
+        static Axis of(ResizeFilter filter, int inSize, int outSize, int from, int length) {
             double scale = (double) inSize / outSize;
             double stretch = Math.max(scale, 1);
-            double radius = FILTER_RADIUS * stretch;
+            double radius = filter.radius() * stretch;
             int stride = (int) Math.ceil(radius) * 2 + 1;
             boolean identity = inSize == outSize;
             int[] first = new int[length];
@@ -148,7 +138,7 @@ public final class BicubicResize {
                 double sum = 0;
                 double inverse = 1 / stretch;
                 for (int k = 0; k < count[i]; k++) {
-                    exact[k] = filter((k + first[i] - center + 0.5) * inverse);
+                    exact[k] = filter.weight((k + first[i] - center + 0.5) * inverse);
                     sum += exact[k];
                 }
                 for (int k = 0; k < count[i]; k++) {
