@@ -19,12 +19,14 @@ import io.github.ptq4vit.quant.TwinRule;
  * @param beta end of the candidates, itself never tried
  * @param candidates number of candidates of a search
  * @param rounds alternations between the two operands
+ * @param lossCheck whether the loss itself has the last word on layers that make a token massive, where the Hessian metric
+ *     cannot judge; see {@link LossCheck}
  * @param search how candidates are visited
  * @param seed of everything random
  */
 public record CalibrationConfig(String preset, BitWidths bits, Metric metric, GradientSource gradients, int draws,
         boolean twin, TwinRule twinRule, boolean channelwisePatches, double alpha, double beta, int candidates, int rounds,
-        SearchMode search, long seed) {
+        boolean lossCheck, SearchMode search, long seed) {
 
     public CalibrationConfig {
         if (draws < 1 || draws > 8) {
@@ -43,13 +45,13 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
     /** Base PTQ: uniform quantisers, cosine metric, one round. */
     public static CalibrationConfig base(BitWidths bits) {
         return new CalibrationConfig("base", bits, Metric.COSINE, GradientSource.FISHER, 4, false, TwinRule.FREE, false, 0.5,
-                1.2, 100, 1, SearchMode.PROGRESSIVE, 0);
+                1.2, 100, 1, false, SearchMode.PROGRESSIVE, 0);
     }
 
     /** PTQ4ViT: twin quantisers, Hessian metric, three rounds. */
     public static CalibrationConfig ptq4vit(BitWidths bits) {
         return new CalibrationConfig("ptq4vit", bits, Metric.HESSIAN, GradientSource.FISHER, 4, true, TwinRule.FREE, true, 0.01,
-                1.2, 100, 3, SearchMode.PROGRESSIVE, 0);
+                1.2, 100, 3, true, SearchMode.PROGRESSIVE, 0);
     }
 
     /**
@@ -68,36 +70,42 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
     /** The same with another metric. */
     public CalibrationConfig withMetric(Metric other) {
         return new CalibrationConfig(preset, bits, other, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, search, seed);
+                candidates, rounds, lossCheck, search, seed);
     }
 
     /** The same with other gradients. */
     public CalibrationConfig withGradients(GradientSource other, int otherDraws) {
         return new CalibrationConfig(preset, bits, metric, other, otherDraws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, search, seed);
+                candidates, rounds, lossCheck, search, seed);
     }
 
     /** The same with another rule of the twins. */
     public CalibrationConfig withTwinRule(TwinRule other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, other, channelwisePatches, alpha, beta,
-                candidates, rounds, search, seed);
+                candidates, rounds, lossCheck, search, seed);
     }
 
     /** The same with another number of rounds. */
     public CalibrationConfig withRounds(int other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, other, search, seed);
+                candidates, other, lossCheck, search, seed);
     }
 
     /** The same with another way to visit candidates. */
     public CalibrationConfig withSearch(SearchMode other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, other, seed);
+                candidates, rounds, lossCheck, other, seed);
+    }
+
+    /** The same with or without the loss's last word. */
+    public CalibrationConfig withLossCheck(boolean other) {
+        return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, rounds, other, search, seed);
     }
 
     /** The same with another seed. */
     public CalibrationConfig withSeed(long other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, search, other);
+                candidates, rounds, lossCheck, search, other);
     }
 }

@@ -11,7 +11,6 @@ import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.Unit;
-import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Shape;
@@ -74,16 +73,17 @@ final class CalibrationRun {
             List<Unit> units = network.units();
             // the input of every unit, and the last one's output
             List<View> inputs = new ArrayList<>();
-            UnitShape first = units.get(0).shape();
-            inputs.add(scope.floats(count, first.inputTokens(), first.inputDim()));
+            inputs.add(units.get(0).input(scope, count));
             units.forEach(unit -> inputs.add(unit.output(scope, count)));
             timings.time("forward pass", () -> forward(network, arithmetic, inputs));
             progress.advanced("forward pass", 0, shape.layers().size());
 
             // one array of gradients a draw, taken back from unit to unit
             List<View> gradients = head(network, arithmetic, inputs.get(units.size()), scope);
+            LossCheck check = new LossCheck(backend, network, model, arithmetic, config, inputs);
             for (int unit = units.size() - 1; unit >= 0; unit--) {
-                gradients = unit(units.get(unit), arithmetic, inputs.get(unit), inputs.get(unit + 1), gradients, scope);
+                gradients = unit(units.get(unit), arithmetic, inputs.get(unit), inputs.get(unit + 1), gradients, scope,
+                        check.at(unit));
             }
             embedding(network, arithmetic, gradients);
         }
@@ -137,7 +137,7 @@ final class CalibrationRun {
                 data.add(LayerData.linear(heads.get(h), pooled.at(h), outputs.at(h),
                         gradients.isEmpty() ? Optional.empty() : Optional.of(squares.at(h))));
             }
-            search("head", data);
+            search("head", data, Confirmation.NONE);
         }
         return gradients;
     }
@@ -177,7 +177,8 @@ final class CalibrationRun {
     }
 
     /** One unit; takes the gradients from its output to its input, in the same memory where they are as large. */
-    private List<View> unit(Unit unit, FloatArithmetic arithmetic, View input, View output, List<View> atOutput, Scope owner) {
+    private List<View> unit(Unit unit, FloatArithmetic arithmetic, View input, View output, List<View> atOutput, Scope owner,
+            Confirmation confirmation) {
         boolean weighted = !atOutput.isEmpty();
         List<View> atInput = input.elements() == output.elements() ? atOutput
                 : arrays(atOutput.size(), input.sizes(), owner);
@@ -199,7 +200,7 @@ final class CalibrationRun {
                     }
                 }
             }));
-            search(unit.shape().name(), pass.layers(squares));
+            search(unit.shape().name(), pass.layers(squares), confirmation);
         }
         return atInput;
     }
@@ -224,18 +225,18 @@ final class CalibrationRun {
                 }
             }));
             search("embedding", List.of(LayerData.linear(layer, patches, output,
-                    gradients.isEmpty() ? Optional.empty() : Optional.of(squares))));
+                    gradients.isEmpty() ? Optional.empty() : Optional.of(squares))), Confirmation.NONE);
         }
     }
 
-    private void search(String unit, List<LayerData> data) {
+    private void search(String unit, List<LayerData> data, Confirmation confirmation) {
         List<QuantizedLayer> found = known.get(unit);
         if (found == null) {
             found = new ArrayList<>();
             LayerCalibration calibration = new LayerCalibration(backend, model, config, timings);
             for (LayerData layer : data) {
                 LayerCalibration.Outcome outcome = calibration.run(layer);
-                found.add(outcome.layer());
+                found.add(timings.time("loss check", () -> confirmation.of(layer, outcome)));
                 traces.addAll(outcome.traces());
                 progress.advanced(layer.layer().name(), layers.size() + found.size(), shape.layers().size());
             }

@@ -81,7 +81,8 @@ final class LossGradient {
         return best;
     }
 
-    private static double[] softmax(float[] logits) {
+    /** Probabilities of the classes. */
+    static double[] softmax(float[] logits) {
         double max = logits[largest(logits)];
         double[] exponentials = new double[logits.length];
         double sum = 0;

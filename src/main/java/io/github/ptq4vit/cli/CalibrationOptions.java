@@ -44,6 +44,9 @@ final class CalibrationOptions {
             description = "How twin quantisers decide: ${COMPLETION-CANDIDATES}.")
     private Optional<TwinRule> twinRule = Optional.empty();
 
+    @Option(names = "--no-loss-check", description = "Trust the hessian metric also with layers that make a token massive.")
+    private boolean noLossCheck;
+
     @Option(names = "--seed", paramLabel = "N", description = "Of the choice of images and of Fisher draws (default: 0).")
     private Optional<Long> seed = Optional.empty();
 
@@ -66,6 +69,7 @@ final class CalibrationOptions {
             if (twinRule.isPresent()) {
                 config = config.withTwinRule(twinRule.get());
             }
+            config = config.withLossCheck(config.lossCheck() && !noLossCheck);
             return seed.isPresent() ? config.withSeed(seed.get()) : config;
         } catch (IllegalArgumentException e) {
             throw common.wrong(e.getMessage());

@@ -6,6 +6,7 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * A vision transformer on a device: embedding, units, classifiers. All methods but {@link #logits} work on the images they
@@ -107,12 +108,36 @@ public final class Network {
      * @return logits {@code [images, classes]}; the mean of both classifiers if there are two
      */
     public Tensor logits(Arithmetic arithmetic, Tensor pixels) {
-        int images = pixels.shape().size(0);
+        return logits(arithmetic, 0, pixels.shape().size(0), (from, to, scope) -> {
+            View tokens = units.get(0).input(scope, to - from);
+            try (Scope temporary = backend.scope()) {
+                embed(arithmetic, patches(pixels.slice(from, to), temporary), tokens, temporary);
+            }
+            return tokens;
+        });
+    }
+
+    /**
+     * The forward pass from a unit on, spread over the device.
+     *
+     * @param unit index of the unit; the number of units for the classifiers alone
+     * @param input its input, {@code [images, tokens, dim]}
+     * @return logits {@code [images, classes]}
+     */
+    public Tensor logits(Arithmetic arithmetic, int unit, View input) {
+        return logits(arithmetic, unit, input.size(0), (from, to, scope) -> input.slice(0, from, to));
+    }
+
+    private interface Start {
+        View tokens(int from, int to, Scope scope);
+    }
+
+    private Tensor logits(Arithmetic arithmetic, int unit, int images, Start start) {
         int heads = config.headLayers().size();
         try (Scope outer = backend.scope()) {
             View outputs = outer.floats(images, heads, config.classes());
             backend.parallel(images, (from, to, scope) -> {
-                View tokens = tokens(arithmetic, pixels.slice(from, to), scope);
+                View tokens = tokens(arithmetic, unit, start.tokens(from, to, scope), scope);
                 View pooled = scope.floats(heads, to - from, config.classifierInputs());
                 pool(tokens, pooled, scope);
                 View classified = scope.floats(heads, to - from, config.classes());
@@ -123,28 +148,20 @@ public final class Network {
         }
     }
 
-    /** The last unit's output. */
-    private View tokens(Arithmetic arithmetic, Tensor pixels, Scope scope) {
-        int images = pixels.shape().size(0);
-        UnitShape first = config.units().get(0);
-        View input = scope.floats(images, first.inputTokens(), first.inputDim());
-        View output = scope.floats(input.sizes());
-        try (Scope temporary = backend.scope()) {
-            embed(arithmetic, patches(pixels, temporary), input, temporary);
-        }
-        for (Unit unit : units) {
-            UnitShape shape = unit.shape();
-            if (output.size(1) != shape.outputTokens() || output.size(2) != shape.outputDim()) {
-                output = unit.output(scope, images);
-            }
+    /** The last unit's output, from a unit's input, which stays as it is. */
+    private View tokens(Arithmetic arithmetic, int first, View input, Scope scope) {
+        View tokens = input;
+        Optional<View> free = Optional.empty();
+        for (Unit unit : units.subList(first, units.size())) {
+            View output = free.filter(f -> f.size(1) == unit.shape().outputTokens() && f.size(2) == unit.shape().outputDim())
+                    .orElseGet(() -> unit.output(scope, input.size(0)));
             try (Scope temporary = backend.scope()) {
-                unit.pass(temporary, input, output).forward(arithmetic);
+                unit.pass(temporary, tokens, output).forward(arithmetic);
             }
-            View next = output;
-            output = input;
-            input = next;
+            free = tokens == input ? Optional.empty() : Optional.of(tokens);
+            tokens = output;
         }
-        return input;
+        return tokens;
     }
 
     /** The prediction from the classifiers' outputs {@code [images, classifiers, classes]}: their mean. */

@@ -26,4 +26,9 @@ public sealed interface Unit permits Block, Merging {
     default View output(Scope scope, int images) {
         return scope.floats(images, shape().outputTokens(), shape().outputDim());
     }
+
+    /** A new array for the input of so many images. */
+    default View input(Scope scope, int images) {
+        return scope.floats(images, shape().inputTokens(), shape().inputDim());
+    }
 }

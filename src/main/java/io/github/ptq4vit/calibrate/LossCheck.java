@@ -1,0 +1,175 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.Arithmetic;
+import io.github.ptq4vit.model.FloatArithmetic;
+import io.github.ptq4vit.model.Layer;
+import io.github.ptq4vit.model.LayerData;
+import io.github.ptq4vit.model.LayerRole;
+import io.github.ptq4vit.model.Network;
+import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.quant.Quantizer;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.DoubleFunction;
+import java.util.stream.IntStream;
+
+/**
+ * Asks the loss itself where the Hessian metric cannot know. The metric is the loss to second order around the float32
+ * network. Some transformers have a token whose activation is many times larger than any other ("massive activations", Sun
+ * et al., arXiv 2402.17762). The LayerNorm behind it makes the loss almost flat there, so the metric lets a scale clip it;
+ * but once it is clipped, the same LayerNorm blows up all the rest of the token, and attention, which uses it as a resting
+ * place, goes astray. For a layer that adds such a token to the residual stream this class measures what the found scales
+ * cost: the mean Kullback-Leibler divergence between the predictions of the float32 network and of the same network with
+ * only this layer quantised, on the first calibration images. If that is several times what the metric says, the layer's
+ * two scales are moved, in turns, as long as the divergence falls.
+ */
+final class LossCheck {
+    private static final int MOST_IMAGES = 8;
+    /** Squared norm of the largest token of a layer's output over the median one's, from which the layer is looked at. */
+    private static final double MASSIVE = 100;
+    /** Measured over expected divergence from which the scales are moved. */
+    private static final double UNDERESTIMATED = 3;
+    private static final float STEP = (float) Math.sqrt(2);
+    private static final int TURNS = 3;
+
+    private final Backend backend;
+    private final Parallel parallel;
+    private final Network network;
+    private final VisionTransformer model;
+    private final FloatArithmetic arithmetic;
+    private final CalibrationConfig config;
+    private final List<View> inputs;
+    private final int images;
+    private Tensor expected;
+
+    /** @param inputs of all units, and the last one's output */
+    LossCheck(Backend backend, Network network, VisionTransformer model, FloatArithmetic arithmetic,
+            CalibrationConfig config, List<View> inputs) {
+        this.backend = backend;
+        this.parallel = new Parallel(backend);
+        this.network = network;
+        this.model = model;
+        this.arithmetic = arithmetic;
+        this.config = config;
+        this.inputs = inputs;
+        this.images = Math.min(MOST_IMAGES, inputs.get(0).size(0));
+    }
+
+    /** For the layers of a unit. */
+    Confirmation at(int unit) {
+        return (data, found) -> suspicious(data) ? confirmed(unit, data, found) : found.layer();
+    }
+
+    private boolean suspicious(LayerData data) {
+        boolean residual = data.layer().role() == LayerRole.PROJECTION || data.layer().role() == LayerRole.FC2;
+        if (!config.lossCheck() || config.metric() != Metric.HESSIAN || !residual) {
+            return false;
+        }
+        double[] norms = parallel.squaredNorms(data.output());
+        Arrays.sort(norms);
+        return norms[norms.length - 1] > MASSIVE * norms[norms.length / 2];
+    }
+
+    private QuantizedLayer confirmed(int unit, LayerData data, LayerCalibration.Outcome found) {
+        // the metric sums over the images; half of it is the divergence to second order
+        SearchTrace last = found.traces().get(found.traces().size() - 1);
+        double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.get(0).size(0);
+        double measured = divergence(unit, data.layer(), found.layer());
+        if (measured <= UNDERESTIMATED * forecast) {
+            return found.layer();
+        }
+        float[] weight = model.weight(data.layer()).toArray();
+        QuantizedLayer best = found.layer();
+        for (int turn = 0; turn < TURNS; turn++) {
+            QuantizedLayer before = best;
+            QuantizedLayer middle = moved(unit, data.layer(), before, factor -> scaled(before, factor, 1, weight));
+            best = moved(unit, data.layer(), middle, factor -> scaled(middle, 1, factor, weight));
+            if (best.equals(before)) {
+                break;
+            }
+        }
+        return best;
+    }
+
+    /** The best of a layer's versions with a scale larger, or smaller, by more and more steps. */
+    private QuantizedLayer moved(int unit, Layer layer, QuantizedLayer from, DoubleFunction<QuantizedLayer> scaled) {
+        QuantizedLayer best = from;
+        double smallest = divergence(unit, layer, from);
+        for (float step : new float[] {STEP, 1 / STEP}) {
+            for (float factor = step;; factor *= step) {
+                QuantizedLayer next = scaled.apply(factor);
+                double divergence = divergence(unit, layer, next);
+                if (!(divergence < smallest)) {
+                    break;
+                }
+                best = next;
+                smallest = divergence;
+            }
+            if (best != from) {
+                break;
+            }
+        }
+        return best;
+    }
+
+    private QuantizedLayer scaled(QuantizedLayer layer, double left, double right, float[] weight) {
+        List<Quantizer> rights = layer.right().stream().map(q -> scaled(q, right)).toList();
+        return new QuantizedLayer(layer.name(), layer.left().stream().map(q -> scaled(q, left)).toList(), rights,
+                QuantizedLayer.codes(weight, rights));
+    }
+
+    private Quantizer scaled(Quantizer quantizer, double factor) {
+        if (quantizer instanceof Quantizer.GeluTwin twin) {
+            return Quantizer.GeluTwin.of((float) (twin.positiveScale() * factor), twin.bits(), config.twinRule());
+        }
+        Quantizer.Uniform uniform = (Quantizer.Uniform) quantizer;
+        return new Quantizer.Uniform((float) (uniform.scale() * factor), uniform.bits());
+    }
+
+    /** Mean divergence of the predictions with this one layer quantised from those of the float32 network. */
+    private double divergence(int unit, Layer layer, QuantizedLayer quantized) {
+        if (expected == null) {
+            expected = network.logits(arithmetic, network.units().size(), inputs.get(inputs.size() - 1).slice(0, 0, images));
+        }
+        try (Scope scope = backend.scope()) {
+            Shape weight = model.weight(layer).shape();
+            Backend.Linear weights = backend.linear(scope, quantized.weightCodes(),
+                    quantized.weightSteps(weight.size(0)), weight.size(1), model.bias(layer));
+            Arithmetic mixed = new Arithmetic() {
+                @Override
+                public void linear(Layer other, View x, View y) {
+                    if (other.equals(layer)) {
+                        backend.linear(x, quantized.leftGrids().get(0), weights, y);
+                    } else {
+                        arithmetic.linear(other, x, y);
+                    }
+                }
+
+                @Override
+                public void matmul(Layer other, View a, View b, View c) {
+                    arithmetic.matmul(other, a, b, c);
+                }
+            };
+            return divergence(expected, network.logits(mixed, unit, inputs.get(unit).slice(0, 0, images)));
+        }
+    }
+
+    private static double divergence(Tensor expected, Tensor logits) {
+        double sum = 0;
+        int images = expected.shape().size(0);
+        for (int image = 0; image < images; image++) {
+            double[] p = LossGradient.softmax(LossGradient.row(expected, image));
+            double[] q = LossGradient.softmax(LossGradient.row(logits, image));
+            for (int c = 0; c < p.length; c++) {
+                sum += p[c] == 0 ? 0 : p[c] * Math.log(p[c] / Math.max(q[c], Double.MIN_NORMAL));
+            }
+        }
+        return sum / images;
+    }
+}
