@@ -64,7 +64,9 @@ BlockRunner::BlockRunner()
       fibers_(MOST_THREADS), warps_(MOST_THREADS / WARP) {
     for (unsigned i = 0; i < MOST_THREADS; i++) {
         // an overflow of one stack must not reach the next
-        mprotect(stacks_ + i * STACK_BYTES, 4096, PROT_NONE);
+        if (mprotect(stacks_ + i * STACK_BYTES, 4096, PROT_NONE) != 0) {
+            throw std::bad_alloc();
+        }
     }
 }
 
@@ -232,7 +234,7 @@ int BlockRunner::wait_at_barrier(Vote vote, int value, int line) {
     vote_count_ += value != 0;
     warps_[warp_].at_barrier |= lane_bit(fiber.lane);
     leave(&fiber.stack_pointer);
-    return fiber.line;
+    return vote_result_;  // changes only after all threads have come to the next barrier
 }
 
 // After every warp has run as far as it can: lets the threads at the barrier go on; false when the block has ended.
@@ -256,13 +258,10 @@ bool BlockRunner::release_barrier() {
         report_stuck();
         return false;
     }
-    int result = vote_ == Vote::any ? vote_any_ : vote_ == Vote::all ? vote_all_ : vote_ == Vote::count ? vote_count_ : 0;
+    vote_result_ = vote_ == Vote::any ? vote_any_ : vote_ == Vote::all ? vote_all_ : vote_ == Vote::count ? vote_count_ : 0;
     vote_count_ = vote_any_ = 0;
     vote_all_ = 1;
     barriers_++;
-    for (unsigned i = 0; i < threads_; i++) {
-        fibers_[i].line = result;
-    }
     for (unsigned w = 0; w < warps; w++) {
         warps_[w].ready = warps_[w].at_barrier;
         warps_[w].at_barrier = 0;
@@ -329,8 +328,7 @@ void BlockRunner::gather(unsigned mask, Collective collective, void* operand, in
     Gathering& gathering = warp.gatherings[found];
     if (gathering.mask != mask || gathering.collective != collective || gathering.line != line) {
         stop(719, "lanes of one warp wait for each other in different places: lines " + std::to_string(gathering.line)
-                + " and " + std::to_string(line) + ", masks " + std::to_string(gathering.mask) + " and "
-                + std::to_string(mask));
+                + " and " + std::to_string(line));
     }
     gathering.arrived |= bit;
     if ((mask & ~warp.done & ~gathering.arrived) == 0) {

@@ -108,8 +108,8 @@ private:
     Order order_;
     size_t shared_bytes_ = 0;
     unsigned threads_ = 0, warp_ = 0, barriers_ = 0;
-    Vote vote_;
-    int vote_any_, vote_all_, vote_count_;
+    Vote vote_ = Vote::none;
+    int vote_any_ = 0, vote_all_ = 1, vote_count_ = 0, vote_result_ = 0;
     void* scheduler_ = nullptr;
     bool stopped_ = false;
     Fault fault_;

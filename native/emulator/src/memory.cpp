@@ -36,10 +36,13 @@ bool find(const Table& t, uintptr_t address, Piece& piece) {
 }
 
 std::string describe(const Piece& piece, uintptr_t address) {
-    char text[200];
+    char text[200], owner[40] = "pinned memory";
+    if (piece.device >= 0) {
+        snprintf(owner, sizeof owner, "memory of device %d,", piece.device);
+    }
     long offset = long(address - piece.address);
-    snprintf(text, sizeof text, "%s of %zu bytes at 0x%zx, %ld bytes %s its %s",
-            piece.device < 0 ? "pinned memory" : "device memory", piece.bytes, size_t(piece.address),
+    snprintf(text, sizeof text, "%s %zu bytes at 0x%zx, %ld bytes %s its %s",
+            owner, piece.bytes, size_t(piece.address),
             offset < 0 ? -offset : offset >= long(piece.bytes) ? offset - long(piece.bytes) : offset,
             offset < 0 ? "before" : "after", offset >= long(piece.bytes) ? "end" : "start");
     return text;
