@@ -150,6 +150,8 @@ class CudaScoreTest {
                     () -> backend.score(on, Operand.RIGHT, twin, List.of(problem.rightGrids(BITS, 0, 2)), 0, 5));
             assertThrows(IllegalArgumentException.class,
                     () -> backend.score(on, Operand.RIGHT, twin, List.of(uniform, problem.rightGrids(BITS, 0, 3)), 0, 5));
+            assertThrows(IllegalArgumentException.class,
+                    () -> backend.score(on, Operand.LEFT, uniform, List.of(problem.leftGrids(BITS, 0, 3)), 0, 5));
             Scope closed = backend.scope();
             Backend.Scoring scoring = backend.scoring(closed, on);
             closed.close();
