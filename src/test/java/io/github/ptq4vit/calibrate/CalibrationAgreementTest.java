@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
@@ -43,23 +44,32 @@ class CalibrationAgreementTest {
     /** Logits of quantised networks are chaotic; their errors are compared as golden/README.md says. */
     private static final double LOGITS = 2;
 
-    private final Backend backend = new CpuBackend(2);
     private final List<GoldenFolder> folders = GoldenFolder.folders().stream().map(GoldenFolder::open).toList();
 
     @AfterAll
     void close() {
         folders.forEach(GoldenFolder::close);
-        backend.close();
     }
 
     @TestFactory
     Stream<DynamicNode> aWholeCalibrationMakesTheReferencesChoices() {
-        return folders.stream().map(folder -> DynamicContainer.dynamicContainer(folder.toString(), folder.runs().stream()
-                .filter(run -> !run.grad().equals("reference"))
-                .map(run -> DynamicTest.dynamicTest(run.name(), () -> calibrate(folder, run)))));
+        return folders.stream().map(folder -> DynamicContainer.dynamicContainer(folder.toString(), backends().map(subject ->
+                DynamicContainer.dynamicContainer(subject.name(), folder.runs().stream()
+                        .filter(run -> !run.grad().equals("reference"))
+                        .map(run -> DynamicTest.dynamicTest(run.name(), () -> calibrate(folder, run, subject)))))));
     }
 
-    private void calibrate(GoldenFolder folder, GoldenRun run) {
+    private static Stream<BackendUnderTest> backends() {
+        return Stream.concat(Stream.of(new BackendUnderTest("cpu", () -> new CpuBackend(2))), BackendUnderTest.quickGpu());
+    }
+
+    private void calibrate(GoldenFolder folder, GoldenRun run, BackendUnderTest subject) {
+        try (Backend backend = subject.open().get()) {
+            calibrate(folder, run, backend);
+        }
+    }
+
+    private void calibrate(GoldenFolder folder, GoldenRun run, Backend backend) {
         VisionTransformer model = GoldenVit.model(folder);
         Tensor pixels = folder.inputs().read("calib");
         BitWidths bits = new BitWidths(run.weightBits(), run.activationBits());
