@@ -1,10 +1,12 @@
 // Scoring candidates for a scale: what its kernels share. Of each candidate the loss
-//   sum of w (O - O^)^2, or of |O - O^|, or over rows of 1 - similarity, with O^ = sum over ranges of L_r R step(L, r) step(R) + bias
+//   sum of w (O - O^)^2, or of |O - O^|, or over rows of 1 - similarity,
+//   with O^ = sum over ranges of L_r R step(L, r) step(R) + bias
 // is wanted, per group of heads or columns; O^ itself is never written to memory.
 //
-// O [batch, n, m] is cut into row blocks (at most SIDE rows of one product of the batch, a table that the host makes) and column
-// parts of equal width, each cut into tiles of SIDE columns; a tile lies in one row block and one part, so that one pair of
-// grids, and one group of the losses, holds for all of it. A block of threads keeps its tile of O and w and lets candidates pass.
+// O [batch, n, m] is cut into row blocks (at most SIDE rows of one product of the batch, a table that the host makes) and
+// column parts of equal width, each cut into tiles of SIDE columns; a tile lies in one row block and one part, so that one
+// pair of grids, and one group of the losses, holds for all of it. A block of threads keeps its tile of O and w and lets
+// candidates pass.
 //
 // Codes are rows along k, padded with zeros, see int8_tile.cuh: L [candidate, range, row, padded], R [candidate, row, padded],
 // where rows are those of all products one after the other, or only of those needed, as the row blocks say.
@@ -33,7 +35,7 @@ struct Shape {
     long long ranges;  // of L's codes that are multiplied and added up
     long long transposed;  // whether tiles have O's columns as rows
     long long absolute;
-    long long stride_a;  // bytes from one candidate's codes to the next, in the operand along the tile's rows; 0 if it is fixed
+    long long stride_a;  // bytes from one candidate's codes to the next in the operand along the tile's rows; 0 if fixed
     long long stride_b;
     long long range_b;  // bytes from one range to the next; only the operand along the tile's columns has two
 };
@@ -187,7 +189,10 @@ template <class Tile, int SIDE, int STAGES> struct Pipeline {
             if (turn_loading < turns) {
                 Stage& stage = shared.stage[to];
                 int first = slice_loading * Tile::DEPTH;
-                Tile::template load_rows<SIDE>(stage.a, loading.a, place.rows_a(), p.padded, first);
+                // a fixed A of one slice is in all stages after the first turns
+                if (slices > 1 || p.stride_a != 0 || turn_loading < STAGES) {
+                    Tile::template load_rows<SIDE>(stage.a, loading.a, place.rows_a(), p.padded, first);
+                }
                 Tile::template load_rows<SIDE>(stage.b[0], loading.b[0], place.rows_b(), p.padded, first);
                 if (loading.products == 2) {
                     Tile::template load_rows<SIDE>(stage.b[1], loading.b[1], place.rows_b(), p.padded, first);

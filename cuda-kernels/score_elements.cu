@@ -1,8 +1,8 @@
 // Losses that are sums over elements, of operands in codes: w (O - O^)^2 or |O - O^|.
 //
 // In each turn a tile of A meets two of B, so that what is loaded of A, and of O and w, serves twice: two candidates of the
-// operand along the tile's columns, or the two ranges of L, whose products are added up. Roundings: sum of products to float32;
-// times the step and less O in one rounding; square, times w and added in one rounding, up to 64 elements a thread; the 32
+// operand along the tile's columns, or the two ranges of L, whose products are added up. Roundings: sum of products to
+// float32; times the step and less O in one rounding; square, times w and added in one rounding, up to 64 elements a thread; the 32
 // threads of a warp in float32 as a tree; warps and tiles in float64, in order.
 #include "score.cuh"
 
@@ -57,20 +57,20 @@ template <class Tile, bool IN_REGISTERS> struct Elements {
             leave(turn, 1, 0);
             return;
         }
-        float step_first = step(first, 0);
-        if (p.ranges == 2) {
-            float step_second = step(first, 1);
-            leave(turn, 0, p.absolute ? loss<true, true>(sums[0], step_first, sums[1], step_second)
-                    : loss<true, false>(sums[0], step_first, sums[1], step_second));
+        // without a second candidate the second product is zero and its loss is not asked for
+        float other_step = p.ranges == 2 ? step(first, 1) : second >= 0 ? step(second, 0) : 0.0f;
+        float totals[2];
+        if (p.ranges == 2 && p.absolute) {
+            losses<true, true>(sums, step(first, 0), other_step, totals);
+        } else if (p.ranges == 2) {
+            losses<true, false>(sums, step(first, 0), other_step, totals);
+        } else if (p.absolute) {
+            losses<false, true>(sums, step(first, 0), other_step, totals);
         } else {
-            leave(turn, 0, p.absolute ? loss<false, true>(sums[0], step_first, sums[0], 0)
-                    : loss<false, false>(sums[0], step_first, sums[0], 0));
-            if (second >= 0) {
-                float step_second = step(second, 0);
-                leave(turn, 1, p.absolute ? loss<false, true>(sums[1], step_second, sums[1], 0)
-                        : loss<false, false>(sums[1], step_second, sums[1], 0));
-            }
+            losses<false, false>(sums, step(first, 0), other_step, totals);
         }
+        leave(turn, 0, totals[0]);
+        leave(turn, 1, totals[1]);
     }
 
     // When all warps have left their sums of a turn.
@@ -96,11 +96,12 @@ private:
         }
     }
 
-    // Of this warp's part of the tile; all its threads have it.
+    // Losses of this warp's part of the tile, of both products or of what they give together; all its threads have them.
     template <bool TWO_RANGES, bool ABSOLUTE>
-    __device__ __forceinline__ float loss(const typename Tile::Sums& sums, float step, const typename Tile::Sums& others,
-                                          float other_step) {
-        float total = 0;
+    __device__ __forceinline__ void losses(const typename Tile::Sums (&sums)[2], float step, float other_step,
+                                           float (&totals)[2]) {
+        totals[0] = 0;
+        totals[1] = 0;
         UNROLLED
         for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
             UNROLLED
@@ -112,16 +113,27 @@ private:
                     float weights[2] = {o.z, o.w};
                     UNROLLED
                     for (int s = 0; s < 2; s++) {
-                        float error = __fmaf_rn(__int2float_rn(sums[i][j][2 * half + s]), step, -outputs[s]);
+                        float first = __int2float_rn(sums[0][i][j][2 * half + s]);
+                        float second = __int2float_rn(sums[1][i][j][2 * half + s]);
+                        float error = __fmaf_rn(first, step, -outputs[s]);
                         if (TWO_RANGES) {
-                            error = __fmaf_rn(__int2float_rn(others[i][j][2 * half + s]), other_step, error);
+                            add<ABSOLUTE>(__fmaf_rn(second, other_step, error), weights[s], totals[0]);
+                        } else {
+                            add<ABSOLUTE>(error, weights[s], totals[0]);
+                            add<ABSOLUTE>(__fmaf_rn(second, other_step, -outputs[s]), weights[s], totals[1]);
                         }
-                        total = ABSOLUTE ? __fadd_rn(total, fabsf(error)) : __fmaf_rn(weights[s], __fmul_rn(error, error), total);
                     }
                 }
             }
         }
-        return warp_sum(total);
+        totals[0] = warp_sum(totals[0]);
+        if (!TWO_RANGES) {
+            totals[1] = warp_sum(totals[1]);
+        }
+    }
+
+    template <bool ABSOLUTE> static __device__ __forceinline__ void add(float error, float weight, float& total) {
+        total = ABSOLUTE ? __fadd_rn(total, fabsf(error)) : __fmaf_rn(weight, __fmul_rn(error, error), total);
     }
 
     __device__ __forceinline__ void subtract(const typename Tile::Sums& sums, float step) {
@@ -143,8 +155,8 @@ private:
 
 // first: codes of L in the range that all candidates share, multiplied once and subtracted from O; null if there is none.
 template <class Tile, int SIDE, int STAGES, bool IN_REGISTERS, class Stages>
-__device__ __forceinline__ void elements(const Shape& p, Stages& stages, float4* kept, const signed char* a, const signed char* b,
-        const signed char* first, const float* first_steps, const RowBlock* blocks, const Candidates& candidates,
+__device__ __forceinline__ void elements(const Shape& p, Stages& stages, float4* kept, const signed char* a,
+        const signed char* b, const signed char* first, const float* first_steps, const RowBlock* blocks, const Candidates& candidates,
         const Truth& truth, double* partial) {
     typedef Elements<Tile, IN_REGISTERS> Elements;
     __shared__ typename Elements::Shared shared;
@@ -177,8 +189,8 @@ __device__ __forceinline__ void elements(const Shape& p, Stages& stages, float4*
 
 // partial[candidate, slot, group, inner] of tiles of 64 x 64; O and w in registers.
 // Launch: x row blocks * parts * tiles, y candidates / share; 128 threads.
-KERNEL __launch_bounds__(128, 2) score_tile64_s8(score::Shape p, const signed char* a, const signed char* b, const signed char* first,
-        const float* first_steps, const score::RowBlock* blocks, const int* lists, const int* counts, const float* steps,
+KERNEL __launch_bounds__(128, 2) score_tile64_s8(score::Shape p, const signed char* a, const signed char* b,
+        const signed char* first, const float* first_steps, const score::RowBlock* blocks, const int* lists, const int* counts, const float* steps,
         const float* output, const float* weight, const float* bias, double* partial) {
     typedef Int8Tile<64, 64, 2, 2> Tile;
     __shared__ typename score::Pipeline<Tile, 64, 3>::Shared stages;

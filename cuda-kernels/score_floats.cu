@@ -18,8 +18,8 @@ template <class Tile, int SIDE> struct FloatProduct {
     float values[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4];
 
     // a: rows of `padded` codes; b: rows of k numbers.
-    __device__ __forceinline__ void multiply(Shared& shared, const signed char* a, int rows_a, long long padded, const float* b,
-                                             int rows_b, int k) {
+    __device__ __forceinline__ void multiply(Shared& shared, const signed char* a, int rows_a, long long padded,
+                                             const float* b, int rows_b, int k) {
         UNROLLED
         for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
             UNROLLED
@@ -92,10 +92,11 @@ template <class Tile, int SIDE> struct FloatProduct {
 
 }  // namespace score
 
-// partial[candidate, slot, group, column of the group] = sum over rows; tiles may lie across scales. steps: [candidates, scales].
+// partial[candidate, slot, group, column of the group] = sum over rows; tiles may lie across scales.
+// steps: [candidates, scales].
 // Launch: x row blocks * tiles, y candidates / share; 128 threads. a: codes of R; left: [batch, n, k].
-KERNEL __launch_bounds__(128, 2) score_tile64_f32(score::Shape p, const signed char* a, const float* left, const score::RowBlock* blocks,
-        const float* steps, const float* output, const float* weight, const float* bias, double* partial) {
+KERNEL __launch_bounds__(128, 2) score_tile64_f32(score::Shape p, const signed char* a, const float* left,
+        const score::RowBlock* blocks, const float* steps, const float* output, const float* weight, const float* bias, double* partial) {
     typedef Int8Tile<64, 64, 2, 2> Tile;
     __shared__ score::FloatProduct<Tile, 64>::Shared shared;
     __shared__ float sums[2][64];
@@ -106,8 +107,8 @@ KERNEL __launch_bounds__(128, 2) score_tile64_f32(score::Shape p, const signed c
     int to = (int) min(p.most, (blockIdx.y + 1) * p.share);
     for (int candidate = (int) (blockIdx.y * p.share); candidate < to; candidate++) {
         score::FloatProduct<Tile, 64> product;
-        product.multiply(shared, a + candidate * p.stride_a + at.codes_a() * p.padded, at.columns, p.padded, rows, at.block.rows,
-                (int) p.k);
+        const signed char* codes = a + candidate * p.stride_a + at.codes_a() * p.padded;
+        product.multiply(shared, codes, at.columns, p.padded, rows, at.block.rows, (int) p.k);
         UNROLLED
         for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
             UNROLLED
@@ -140,14 +141,15 @@ KERNEL __launch_bounds__(128, 2) score_tile64_f32(score::Shape p, const signed c
             bool split = p.groups > 1 && !p.by_head;
             int width = (int) (split ? p.m / p.groups : p.m);
             int group = p.groups == 1 ? 0 : split ? column / width : at.block.head;
-            partial[score::partial_sum(p, candidate, at.block.slot, group, column % width)] = (double) sums[0][own] + sums[1][own];
+            long long to_place = score::partial_sum(p, candidate, at.block.slot, group, column % width);
+            partial[to_place] = (double) sums[0][own] + sums[1][own];
         }
     }
 }
 
 // What score_rows64_s8 leaves. Launch: likewise.
-KERNEL __launch_bounds__(128, 2) score_rows64_f32(score::Shape p, const signed char* a, const float* left, const score::RowBlock* blocks,
-        const int* lists, const int* counts, const float* steps, const float* output, const float* bias, float* moments) {
+KERNEL __launch_bounds__(128, 2) score_rows64_f32(score::Shape p, const signed char* a, const float* left,
+        const score::RowBlock* blocks, const int* lists, const int* counts, const float* steps, const float* output, const float* bias, float* moments) {
     typedef Int8Tile<64, 64, 2, 2> Tile;
     __shared__ score::FloatProduct<Tile, 64>::Shared shared;
     score::Place at = score::place(p, blocks, 64);
@@ -159,8 +161,8 @@ KERNEL __launch_bounds__(128, 2) score_rows64_f32(score::Shape p, const signed c
     for (int index = from; index < to; index++) {
         int candidate = lists[at.scale * p.most + index];
         score::FloatProduct<Tile, 64> product;
-        product.multiply(shared, a + candidate * p.stride_a + at.codes_a() * p.padded, at.columns, p.padded, rows, at.block.rows,
-                (int) p.k);
+        const signed char* codes = a + candidate * p.stride_a + at.codes_a() * p.padded;
+        product.multiply(shared, codes, at.columns, p.padded, rows, at.block.rows, (int) p.k);
         float step = steps[candidate * p.scales + at.scale];
         own.leave(candidate, [&](int i, int j, int s) { return __fmul_rn(product.values[i][j][s], step); });
     }

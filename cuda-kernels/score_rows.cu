@@ -57,8 +57,8 @@ KERNEL __launch_bounds__(128, 2) score_rows64_s8(score::Shape p, const signed ch
 
 // partial[candidate, slot, group] = sum over rows of 1 - similarity, from the moments that tiles of 64 x 64 have left.
 // width: columns of a group. Launch: x row blocks, y column groups, z candidates; 64 threads, one a row.
-KERNEL __launch_bounds__(64) score_similarity_f64(score::Shape p, const float* moments, const score::RowBlock* blocks, long long width,
-                                                  int centred, double* partial) {
+KERNEL __launch_bounds__(64) score_similarity_f64(score::Shape p, const float* moments, const score::RowBlock* blocks,
+        long long width, int centred, double* partial) {
     constexpr double SMALLEST_NORM = 1e-8;  // as usual in the definition of cosine similarity
     constexpr double SMALL_ERROR = 0.25;  // square of an error, relative to the output's, up to which its sums are more exact
     constexpr int PIECES = 2;  // of a tile
@@ -69,7 +69,8 @@ KERNEL __launch_bounds__(64) score_similarity_f64(score::Shape p, const float* m
     int row = (int) threadIdx.x;
     double loss = 0;
     if (row < block.rows) {
-        const float* own = moments + (((candidate * gridDim.x + blockIdx.x) * gridDim.y + blockIdx.y) * 64 + row) * pieces * score::MOMENTS;
+        long long group = (candidate * gridDim.x + blockIdx.x) * gridDim.y + blockIdx.y;
+        const float* own = moments + (group * 64 + row) * pieces * score::MOMENTS;
         double sum[score::MOMENTS] = {};
         for (long long piece = 0; piece < pieces; piece++) {
             UNROLLED

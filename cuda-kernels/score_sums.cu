@@ -65,8 +65,8 @@ KERNEL __launch_bounds__(128) score_sum_f64(const double* partial, double* losse
 // listed for the entry's scale; zeros beyond k. Launch: x padded / 64, y rows / 64, z entries or fewer; 256 threads. Each thread keeps
 // its 16 numbers while the candidates pass; the codes of a tile of 64 x 64 are exchanged in shared memory, so that reading
 // follows the source's contiguous axis and writing follows k.
-KERNEL __launch_bounds__(256, 3) score_quantize_s8(score::CodeShape p, const float* x, signed char* codes, const score::Rows* table,
-                                                const CodeGrid* grids, const int* lists, const int* counts) {
+KERNEL __launch_bounds__(256, 3) score_quantize_s8(score::CodeShape p, const float* x, signed char* codes,
+        const score::Rows* table, const CodeGrid* grids, const int* lists, const int* counts) {
     __shared__ unsigned tile[2][64][17];  // words of four codes; 17: the rows of a column lie in different banks
     constexpr int OWN = 64 * 64 / 256;
     int first_row = 64 * (int) blockIdx.y;

@@ -10,6 +10,7 @@ import io.github.ptq4vit.backend.cuda.CudaBackend;
 import io.github.ptq4vit.backend.cuda.CudaSettings;
 import io.github.ptq4vit.backend.cuda.EmulatedGpu;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
@@ -68,7 +69,8 @@ class CudaScoreTest {
     @ParameterizedTest
     @EnumSource
     void neitherMemoryNorOrderNorCompanyChangesABit(Distance distance) {
-        for (ScoreProblem plain : List.of(ScoreProblem.linear(150, 70, 39).columns(3), ScoreProblem.linear(70, 40, 39).with(Left.FLOAT),
+        for (ScoreProblem plain : List.of(ScoreProblem.linear(150, 70, 39).columns(3),
+                ScoreProblem.linear(70, 40, 39).with(Left.FLOAT),
                 ScoreProblem.attention(3, 2, 70, 33, 20).with(Left.SOFTMAX_TWIN), ScoreProblem.linear(300, 260, 130),
                 ScoreProblem.linear(70, 40, 65).with(Left.GELU_TWIN), ScoreProblem.linear(70, 40, 65).with(Left.SOFTMAX_TWIN))) {
             ScoreProblem problem = plain.with(distance);
@@ -83,7 +85,7 @@ class CudaScoreTest {
                 assertArrayEquals(losses, losses(problem, searched, 21), "little memory");
                 gpu.close();
                 for (int fewer : new int[] {1, 4}) {
-                    assertArrayEquals(List.of(losses).subList(0, fewer).toArray(), losses(problem, searched, fewer), "fewer candidates");
+                    assertArrayEquals(Arrays.copyOf(losses, fewer), losses(problem, searched, fewer), "fewer candidates");
                 }
             }
         }
@@ -92,8 +94,9 @@ class CudaScoreTest {
     @Test
     void candidatesThatRepeatTheOneBeforeHaveItsLoss() {
         try (Backend backend = open(); Side side = Side.of(backend)) {
-            for (ScoreProblem problem : List.of(ScoreProblem.linear(50, 33, 24).columns(3), ScoreProblem.attention(2, 3, 17, 33, 24),
-                    ScoreProblem.linear(50, 33, 24).columns(24).with(Left.FLOAT), ScoreProblem.linear(50, 33, 24).columns(3).with(Distance.COSINE))) {
+            for (ScoreProblem problem : List.of(ScoreProblem.linear(50, 33, 24).columns(3),
+                    ScoreProblem.attention(2, 3, 17, 33, 24), ScoreProblem.linear(50, 33, 24).columns(24).with(Left.FLOAT),
+                    ScoreProblem.linear(50, 33, 24).columns(3).with(Distance.COSINE))) {
                 MatmulProblem on = problem.on(side);
                 int groups = problem.groups();
                 List<List<CodeGrid>> all = grids(problem, Operand.RIGHT, 4, groups);
@@ -127,10 +130,12 @@ class CudaScoreTest {
                 List<CodeGrid> left = problem.leftGrids(BITS, fixed, 1);
                 List<CodeGrid> right = problem.rightGrids(BITS, fixed, fixed == 2 ? 1 : 3);
                 for (int[] units : new int[][] {{0, 5}, {5, 70}}) {
-                    assertArrayEquals(backend.score(on, Operand.RIGHT, left, grids(problem, Operand.RIGHT, 3, 3), units[0], units[1]),
-                            scoring.score(Operand.RIGHT, left, grids(problem, Operand.RIGHT, 3, 3), units[0], units[1]));
-                    assertArrayEquals(backend.score(on, Operand.LEFT, right, grids(problem, Operand.LEFT, 3, 1), units[0], units[1]),
-                            scoring.score(Operand.LEFT, right, grids(problem, Operand.LEFT, 3, 1), units[0], units[1]));
+                    List<List<CodeGrid>> rights = grids(problem, Operand.RIGHT, 3, 3);
+                    assertArrayEquals(backend.score(on, Operand.RIGHT, left, rights, units[0], units[1]),
+                            scoring.score(Operand.RIGHT, left, rights, units[0], units[1]));
+                    List<List<CodeGrid>> lefts = grids(problem, Operand.LEFT, 3, 1);
+                    assertArrayEquals(backend.score(on, Operand.LEFT, right, lefts, units[0], units[1]),
+                            scoring.score(Operand.LEFT, right, lefts, units[0], units[1]));
                 }
             }
         }

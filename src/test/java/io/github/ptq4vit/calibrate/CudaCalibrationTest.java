@@ -64,8 +64,8 @@ class CudaCalibrationTest {
                     differ++;
                     differs = truth.layer();
                     double lost = truth.losses()[ours][group] / truth.loss(group) - 1;
-                    assertTrue(lost <= TIE, truth.layer() + ", " + truth.operand() + " in round " + truth.round() + ", group " + group
-                            + ": chose " + ours + " instead of " + truth.chosen()[group] + ", a relative loss of " + lost);
+                    assertTrue(lost <= TIE, truth.layer() + ", " + truth.operand() + " in round " + truth.round() + ", group "
+                            + group + ": chose " + ours + " instead of " + truth.chosen()[group] + ", a relative loss of " + lost);
                 }
             }
         }
@@ -82,8 +82,9 @@ class CudaCalibrationTest {
         for (CalibrationConfig config : List.of(CalibrationConfig.ptq4vit(new BitWidths(6, 6)),
                 CalibrationConfig.base(new BitWidths(8, 8)).withMetric(Metric.COSINE))) {
             try (Backend backend = gpu.open().get()) {
-                List<SearchTrace> first = calibrate(backend, model, images, config.withSearch(SearchMode.PROGRESSIVE)).traces();
-                List<SearchTrace> again = calibrate(backend, model, images, config.withSearch(SearchMode.PROGRESSIVE)).traces();
+                CalibrationConfig progressive = config.withSearch(SearchMode.PROGRESSIVE);
+                List<SearchTrace> first = calibrate(backend, model, images, progressive).traces();
+                List<SearchTrace> again = calibrate(backend, model, images, progressive).traces();
                 List<SearchTrace> all = calibrate(backend, model, images, config.withSearch(SearchMode.EXHAUSTIVE)).traces();
                 assertEquals(first.size(), all.size());
                 for (int i = 0; i < first.size(); i++) {

@@ -15,7 +15,8 @@ record CandidateTables(int most, long lists, long counts) {
         int[][] different = candidates.different();
         int most = Arrays.stream(different).mapToInt(list -> list.length).max().orElseThrow();
         long lists = Tables.upload(device, scope, (long) different.length * most * Integer.BYTES,
-                words -> Arrays.stream(different).forEach(list -> Arrays.stream(Arrays.copyOf(list, most)).forEach(words::putInt)));
+                words -> Arrays.stream(different).map(list -> Arrays.copyOf(list, most)).flatMapToInt(Arrays::stream)
+                        .forEach(words::putInt));
         long counts = Tables.upload(device, scope, (long) different.length * Integer.BYTES,
                 words -> Arrays.stream(different).forEach(list -> words.putInt(list.length)));
         return new CandidateTables(most, lists, counts);

@@ -56,7 +56,8 @@ record ScoreCodes(Buffer memory, int ranges, long rows, int padded) {
             device.launch(Kernel.SCORE_QUANTIZE_S8)
                     .words(k, padded, ranges, rows, candidates.grids(), candidates.scales(), tables.most(), runs.size(),
                             x.stride(0), x.stride(1), x.stride(2))
-                    .view(x).address(((CudaBuffer) memory).address()).address(table).address(GridTable.upload(device, temporary, candidates.allGrids()))
+                    .view(x).address(((CudaBuffer) memory).address()).address(table)
+                    .address(GridTable.upload(device, temporary, candidates.allGrids()))
                     .address(tables.lists()).address(tables.counts())
                     .blocks(padded / IntegerProducts.PADDING, (most + IntegerProducts.PADDING - 1) / IntegerProducts.PADDING,
                             Math.min(65535, runs.size()));

@@ -12,7 +12,8 @@ import java.util.Optional;
 /**
  * One call of {@link CudaScoring}: of as many candidates at a time as memory allows one kernel makes the codes, another one
  * compares their outputs, which stay on the chip, with the true ones tile by tile, and a third adds up what the tiles leave.
- * See {@code cuda-kernels/score.cuh}.
+ * See {@code cuda-kernels/score.cuh}. A candidate's loss does not depend on the others of a call, so candidates may be scored in
+ * any parts, also on several devices.
  */
 final class ScoreRun {
     /** Most memory that candidates' codes and sums take at a time, and what part of the free memory at most. */
@@ -49,7 +50,8 @@ final class ScoreRun {
      * @param from first unit
      * @param to first unit beyond
      */
-    ScoreRun(CudaDevice device, CudaScoring scoring, CudaScope scope, MatmulProblem problem, ScoreCandidates all, int from, int to) {
+    ScoreRun(CudaDevice device, CudaScoring scoring, CudaScope scope, MatmulProblem problem, ScoreCandidates all, int from,
+            int to) {
         this.device = device;
         this.problem = problem;
         this.all = all;
@@ -71,7 +73,7 @@ final class ScoreRun {
             return small;
         }
         ScoreLayout large = ScoreLayout.of(problem, all, false, LARGE_TILE, from, to);
-        // unless they would cover a quarter more, or be too few; whatever the candidates are: their losses must not depend on it
+        // unless they would cover a quarter more, or be too few; never by the candidates, whose losses must not depend on it
         boolean full = large.allTiles() * LARGE_TILE * LARGE_TILE * 4 <= small.allTiles() * SMALL_TILE * SMALL_TILE * 5;
         return full && large.allTiles() * TURNS_SHARED_OUT >= device.multiprocessors() ? large : small;
     }
@@ -95,7 +97,7 @@ final class ScoreRun {
         try (CudaScope scope = new CudaScope(device.memory())) {
             ScoreCandidates scored = firstRangeApart ? some.secondRanges() : some;
             CandidateTables tables = CandidateTables.upload(device, scope, scored);
-            ScoreCodes codes = codes(scope, scored);
+            ScoreCodes codes = codes(scope, scored, tables);
             long steps = steps(scope, scored);
             long partial = bytes(scope, scored.count() * partialBytes());
             if (comparesRows) {
@@ -105,8 +107,13 @@ final class ScoreRun {
             } else if (floatLeft) {
                 compareFloats(scored, codes, steps, partial);
             } else {
-                long firstCodes = firstRangeApart ? codes(scope, some.firstRange()).address() : 0;
-                long firstSteps = firstRangeApart ? steps(scope, some.firstRange()) : 0;
+                long firstCodes = 0;
+                long firstSteps = 0;
+                if (firstRangeApart) {
+                    ScoreCandidates first = some.firstRange();
+                    firstCodes = codes(scope, first, CandidateTables.upload(device, scope, first)).address();
+                    firstSteps = steps(scope, first);
+                }
                 compareCodes(scored, tables, codes, steps, firstCodes, firstSteps, partial);
             }
             return sums(scope, partial, scored.count());
@@ -123,10 +130,9 @@ final class ScoreRun {
         int together = some.ranges() == 2 ? 1 : 2;
         int share = share(tables.most(), together);
         Launch launch = device.launch(layout.side() == LARGE_TILE ? Kernel.SCORE_TILE128_S8 : Kernel.SCORE_TILE64_S8)
-                .words(shape(tables.most(), share, some.ranges(), transposed, layout.inner(), codes, a, b))
+                .words(shape(tables.most(), share, some.ranges(), transposed, codes, a, b))
                 .address(a.address()).address(b.address()).address(firstCodes).address(firstSteps)
-               .address(blocks).address(tables.lists()).address(tables.counts()).address(steps)
-                .view(problem.output());
+                .address(blocks).address(tables.lists()).address(tables.counts()).address(steps).view(problem.output());
         optional(launch, weight());
         optional(launch, problem.bias());
         launch.address(partial).blocks(layout.allTiles(), (tables.most() + share - 1) / share, 1);
@@ -136,7 +142,7 @@ final class ScoreRun {
     private void compareFloats(ScoreCandidates some, ScoreCodes codes, long steps, long partial) {
         int share = share(some.count(), 1);
         Launch launch = device.launch(Kernel.SCORE_TILE64_F32)
-                .words(shape(some.count(), share, 1, true, layout.inner(), codes, codes, codes))
+                .words(shape(some.count(), share, 1, true, codes, codes, codes))
                 .address(codes.address()).view(problem.left()).address(blocks).address(steps).view(problem.output());
         optional(launch, weight());
         optional(launch, problem.bias());
@@ -149,7 +155,7 @@ final class ScoreRun {
         ScoreCodes a = left ? fixed.orElseThrow() : codes;
         ScoreCodes b = left ? codes : fixed.orElse(codes);
         Launch launch = device.launch(floatLeft ? Kernel.SCORE_ROWS64_F32 : Kernel.SCORE_ROWS64_S8)
-                .words(shape(tables.most(), share, some.ranges(), true, layout.inner(), codes, a, b))
+                .words(shape(tables.most(), share, some.ranges(), true, codes, a, b))
                 .address(a.address());
         if (floatLeft) {
             launch.view(problem.left());
@@ -163,7 +169,7 @@ final class ScoreRun {
 
     private void similarities(ScoreCandidates some, long moments, long partial) {
         device.launch(Kernel.SCORE_SIMILARITY_F64)
-                .words(shape(0, 0, 1, true, layout.inner(), null, null, null)).address(moments).address(blocks)
+                .words(shape(0, 0, 1, true, null, null, null)).address(moments).address(blocks)
                 .count(problem.m() / columnGroups()).integer(problem.distance() == Distance.PEARSON ? 1 : 0).address(partial)
                 .blocks(layout.blocks().size(), columnGroups(), some.count());
     }
@@ -186,11 +192,11 @@ final class ScoreRun {
     }
 
     /** {@code Shape} of {@code cuda-kernels/score.cuh}. */
-    private long[] shape(int most, int share, int ranges, boolean transposed, int inner, ScoreCodes candidates, ScoreCodes a,
+    private long[] shape(int most, int share, int ranges, boolean transposed, ScoreCodes candidates, ScoreCodes a,
             ScoreCodes b) {
         return new long[] {problem.n(), problem.k(), problem.m(), IntegerProducts.padded(problem.k()), layout.parts(),
-                layout.tiles(), layout.scales(), layout.groups(), layout.byHead() ? 1 : 0, layout.slots(), inner, most, share, ranges,
-                transposed ? 1 : 0, problem.distance() == Distance.ABSOLUTE ? 1 : 0,
+                layout.tiles(), layout.scales(), layout.groups(), layout.byHead() ? 1 : 0, layout.slots(), layout.inner(), most,
+                share, ranges, transposed ? 1 : 0, problem.distance() == Distance.ABSOLUTE ? 1 : 0,
                 a == null || a != candidates ? 0 : a.stride(), b == null || b != candidates ? 0 : b.stride(),
                 b == null ? 0 : b.rangeStride()};
     }
@@ -238,13 +244,10 @@ final class ScoreRun {
     }
 
     /** Codes of the searched operand's rows that take part. */
-    private ScoreCodes codes(CudaScope owner, ScoreCandidates candidates) {
+    private ScoreCodes codes(CudaScope owner, ScoreCandidates candidates, CandidateTables tables) {
         Buffer memory = owner.buffer(DataType.INT8, candidates.count()
                 * ScoreCodes.bytes(candidates.codedRanges(), ScoreLayout.count(runs), problem.k()));
-        try (CudaScope temporary = new CudaScope(device.memory())) {
-            return ScoreCodes.of(device, memory, problem, candidates.searched(), runs, candidates,
-                    CandidateTables.upload(device, temporary, candidates));
-        }
+        return ScoreCodes.of(device, memory, problem, candidates.searched(), runs, candidates, tables);
     }
 
     private static long bytes(CudaScope owner, long count) {
