@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * One call of {@link CudaScoring}: of as many candidates at a time as memory allows one kernel makes the codes, another one
+ * What one device does of a call of {@link CudaScoring}: of as many candidates at a time as memory allows one kernel makes the codes, another one
  * compares their outputs, which stay on the chip, with the true ones tile by tile, and a third adds up what the tiles leave.
  * See {@code cuda-kernels/score.cuh}.
  */
@@ -44,14 +44,16 @@ final class ScoreRun {
     private final Optional<ScoreCodes> fixed;
 
     /**
+     * @param on the device and the problem there
      * @param scope owns the run's memory
+     * @param all the candidates of all devices: how the work is laid out, and with it the order of sums, goes by them
      * @param from first unit
      * @param to first unit beyond
      */
-    ScoreRun(CudaDevice device, CudaScoring scoring, CudaScope scope, MatmulProblem problem, ScoreCandidates all, int from, int to) {
-        this.device = device;
+    ScoreRun(DeviceProblem on, CudaScope scope, ScoreCandidates all, int from, int to) {
+        this.device = on.device();
         this.scope = scope;
-        this.problem = problem;
+        this.problem = on.problem();
         this.all = all;
         this.left = all.searched() == Operand.LEFT;
         this.comparesRows = problem.distance() == Distance.COSINE || problem.distance() == Distance.PEARSON;
@@ -62,7 +64,7 @@ final class ScoreRun {
         this.blocks = Tables.upload(device, scope, (long) layout.blocks().size() * ScoreLayout.RowBlock.BYTES,
                 words -> layout.blocks().forEach(block -> block.write(words)));
         this.fixed = floatLeft ? Optional.empty()
-                : Optional.of(scoring.fixedCodes(left ? Operand.RIGHT : Operand.LEFT, all.fixed(), all.scales()));
+                : Optional.of(on.fixedCodes(left ? Operand.RIGHT : Operand.LEFT, all.fixed(), all.scales()));
     }
 
     private ScoreLayout layout(int from, int to) {
@@ -76,15 +78,14 @@ final class ScoreRun {
         return full && large.allTiles() * ((all.count() + 1) / 2) >= device.multiprocessors() ? large : small;
     }
 
-    /** The losses {@code [candidates][groups]}. */
-    double[][] losses() {
+    /** Fills in the losses of candidates {@code [first, end)} of {@code [candidates][groups]}. */
+    void losses(int first, int end, double[][] losses) {
         ScoreCandidates scored = sharesFirstRange ? all.secondRanges() : all;
-        Optional<ScoreCodes> first = sharesFirstRange ? Optional.of(codes(scope, all.firstRange())) : Optional.empty();
+        Optional<ScoreCodes> shared = sharesFirstRange ? Optional.of(codes(scope, all.firstRange())) : Optional.empty();
         long firstSteps = sharesFirstRange ? steps(scope, all.firstRange()) : 0;
-        double[][] losses = new double[all.count()][];
         int most = atATime(scored);
-        for (int start = 0; start < all.count(); start += most) {
-            ScoreCandidates some = scored.part(start, Math.min(all.count(), start + most));
+        for (int start = first; start < end; start += most) {
+            ScoreCandidates some = scored.part(start, Math.min(end, start + most));
             try (CudaScope temporary = new CudaScope(device.memory())) {
                 CandidateTables tables = CandidateTables.upload(device, temporary, some);
                 ScoreCodes codes = codes(temporary, some);
@@ -96,14 +97,12 @@ final class ScoreRun {
                 } else if (floatLeft) {
                     compareFloats(some, codes, steps(temporary, some), partial);
                 } else {
-                    compareCodes(some, tables, codes, steps(temporary, some), first, firstSteps, partial);
+                    compareCodes(some, tables, codes, steps(temporary, some), shared, firstSteps, partial);
                 }
                 double[][] sums = sums(temporary, partial, some.count());
                 System.arraycopy(sums, 0, losses, start, sums.length);
             }
         }
-        all.spread(losses);
-        return losses;
     }
 
     /** Elements, of operands in codes. */
