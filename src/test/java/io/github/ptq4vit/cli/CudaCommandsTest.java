@@ -96,12 +96,11 @@ class CudaCommandsTest {
         for (String preset : new String[] {"ptq4vit", "base"}) {
             Path one = folder.resolve("one-" + preset);
             calibrate(one, "--preset", preset).succeeded();
-            for (String devices : new String[] {"0,1", "2,0,1"}) {
-                Path several = folder.resolve(devices + preset);
-                String line = calibrate(several, "--preset", preset, "--devices", devices).succeeded().err();
-                assertTrue(line.contains("backend: cuda (" + devices.split(",").length + " x "), line);
-                assertSame(one, several);
-            }
+            String devices = preset.equals("base") ? "0,1" : "2,0,1";
+            Path several = folder.resolve("several-" + preset);
+            String line = calibrate(several, "--preset", preset, "--devices", devices).succeeded().err();
+            assertTrue(line.contains("backend: cuda (" + devices.split(",").length + " x "), line);
+            assertSame(one, several);
         }
         calibrate(out, "--devices", "0,3").failed(1, "no device 3");
         calibrate(out, "--devices", "0,0").failed(2, "0,0");
@@ -143,7 +142,7 @@ class CudaCommandsTest {
         Path whole = folder.resolve("whole");
         calibrate(whole).succeeded();
         List<Integer> kept = new ArrayList<>();
-        for (int launch = 1; launch < 1 << 20; launch = 3 * launch + 1) {
+        for (int launch = 1; launch < 1 << 20; launch = 6 * launch + 1) {
             gpu.set("fail_launch", launch);
             CommandLineRun failed = calibrate(out, "--force");
             gpu.close();

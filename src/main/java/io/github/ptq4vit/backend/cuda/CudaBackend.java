@@ -21,6 +21,9 @@ import jcuda.driver.JCudaDriver;
  * brings numbers to the host waits. Where there are several GPUs, they share the candidates of a search.
  */
 public final class CudaBackend implements Backend {
+    /** What part of the free memory arrays may take that only wait. */
+    private static final int MOST_WAITING = 8;
+
     private final CudaDevices devices;
     private final CudaDevice device;
     private final Optional<Blas> blas;
@@ -108,6 +111,11 @@ public final class CudaBackend implements Backend {
     @Override
     public Scope scope() {
         return new CudaScope(device.memory());
+    }
+
+    @Override
+    public Optional<Scope> hostInstead(long bytes) {
+        return bytes > device.memory().availableBytes() / MOST_WAITING ? Optional.of(new HostScope(device)) : Optional.empty();
     }
 
     /**
@@ -274,7 +282,11 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void copy(View from, View to) {
-        copies.copy(from, to);
+        if (from.buffer() instanceof HostBuffer || to.buffer() instanceof HostBuffer) {
+            HostBuffer.copy(device, from, to);
+        } else {
+            copies.copy(from, to);
+        }
     }
 
     @Override

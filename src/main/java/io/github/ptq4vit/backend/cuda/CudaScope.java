@@ -4,7 +4,9 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -26,6 +28,14 @@ final class CudaScope implements Scope {
         CudaBuffer buffer = new CudaBuffer(type, elements, memory);
         buffers.add(buffer);
         return buffer;
+    }
+
+    @Override
+    public synchronized void keepOnly(Collection<View> views) {
+        Set<CudaBuffer> rest = new LinkedHashSet<>(buffers);
+        views.forEach(view -> rest.remove(view.buffer()));
+        rest.forEach(CudaBuffer::release);
+        buffers.removeAll(rest);
     }
 
     /** A scope on another device that is closed with this one. */
