@@ -73,7 +73,8 @@ public final class CheckpointWriter {
         if (state == OutputFolder.INTERRUPTED) {
             Manifest earlier = ManifestJson.read(folder);
             ResumeCheck.same(folder, earlier, manifest);
-            manifest = new Manifest(model.config(), transform, provenance, false, earlier.units());
+            Provenance both = earlier.units().isEmpty() ? provenance : provenance.after(earlier.provenance());
+            manifest = new Manifest(model.config(), transform, both, false, earlier.units());
         }
         CheckpointWriter writer = new CheckpointWriter(folder, model, manifest, disk, fresh);
         try {

@@ -21,6 +21,15 @@ public interface Backend extends AutoCloseable {
     Scope scope();
 
     /**
+     * A new owner of memory on the host, for arrays of so many bytes together that wait for long until they are needed and
+     * would crowd the device's memory meanwhile. {@link #copy} copies between dense views of them and of the device; nothing
+     * else takes them. Empty if there is room enough, or if the device's memory is the host's.
+     */
+    default Optional<Scope> hostInstead(long bytes) {
+        return Optional.empty();
+    }
+
+    /**
      * Runs {@code part} on ranges that together cover {@code [0, items)}, several at a time if the device likes; returns
      * when all are done. The first failure is thrown on.
      */

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /** The one place that knows which backends there are. */
@@ -37,12 +38,21 @@ public final class Backends {
      * @throws BackendException if it cannot run here; nothing else is tried in its place
      */
     public static Backend open(String name, OptionalInt threads) {
-        return switch (name) {
-            case "cuda" -> new CudaBackend(CudaSettings.standard());
-            case "cpu" -> cpu(threads);
-            case "auto" -> gpu().<Backend>map(backend -> backend).orElseGet(() -> cpu(threads));
-            default -> throw new BackendException("There is no backend '" + name + "'; this version has: "
-                    + String.join(", ", names()));
+        return open(new BackendOptions(name, threads, List.of(), false), reason -> {
+        });
+    }
+
+    /**
+     * Opens a backend.
+     *
+     * @param passedOver told why {@code auto} takes the processor although there is a driver for a GPU
+     * @throws BackendException if it cannot run here; nothing else is tried in its place
+     */
+    public static Backend open(BackendOptions options, Consumer<String> passedOver) {
+        return switch (options.name()) {
+            case "cuda" -> new CudaBackend(CudaSettings.of(options.devices(), options.tf32()));
+            case "auto" -> gpu(passedOver).<Backend>map(backend -> backend).orElseGet(() -> cpu(options.threads()));
+            default -> cpu(options.threads());
         };
     }
 
@@ -51,18 +61,22 @@ public final class Backends {
     }
 
     /** A real GPU, if one works here. */
-    private static Optional<CudaBackend> gpu() {
+    private static Optional<CudaBackend> gpu(Consumer<String> passedOver) {
+        if (!CudaBackend.hasDriver()) {
+            return Optional.empty();
+        }
         CudaBackend backend;
         try {
             backend = new CudaBackend(CudaSettings.standard());
         } catch (BackendException e) {
-            // whoever wants to know why asks for it by name, or for all()
+            passedOver.accept(e.getMessage());
             return Optional.empty();
         }
         if (backend.isReal()) {
             return Optional.of(backend);
         }
         backend.close();
+        passedOver.accept("the emulated one is for tests, --backend cuda takes it");
         return Optional.empty();
     }
 

@@ -1,5 +1,7 @@
 package io.github.ptq4vit.backend;
 
+import java.util.Collection;
+
 /** Owns buffers and prepared weights; closing it frees them all. Not to be shared between threads while it grows. */
 public interface Scope extends AutoCloseable {
 
@@ -10,6 +12,9 @@ public interface Scope extends AutoCloseable {
     default View floats(int... sizes) {
         return View.dense(sizes, d -> buffer(DataType.FLOAT32, d));
     }
+
+    /** Frees what was handed out so far but for the memory of these views; views on other scopes' memory have no effect. */
+    void keepOnly(Collection<View> views);
 
     /** Frees everything handed out; calling it again does nothing. */
     @Override

@@ -16,6 +16,7 @@ import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -71,21 +72,18 @@ final class CalibrationRun {
             Network network = new Network(backend, scope, model);
             FloatArithmetic arithmetic = new FloatArithmetic(backend, scope, model);
             List<Unit> units = network.units();
-            // the input of every unit, and the last one's output
-            List<View> inputs = new ArrayList<>();
-            inputs.add(units.get(0).input(scope, count));
-            units.forEach(unit -> inputs.add(unit.output(scope, count)));
-            timings.time("forward pass", () -> forward(network, arithmetic, inputs));
-            progress.advanced("forward pass", 0, shape.layers().size());
+            try (UnitInputs inputs = new UnitInputs(backend, scope, units, count)) {
+                timings.time("forward pass", () -> forward(network, arithmetic, inputs));
+                progress.advanced("forward pass", 0, shape.layers().size());
 
-            // one array of gradients a draw, taken back from unit to unit
-            List<View> gradients = head(network, arithmetic, inputs.get(units.size()), scope);
-            LossCheck check = new LossCheck(backend, network, model, arithmetic, config, inputs);
-            for (int unit = units.size() - 1; unit >= 0; unit--) {
-                gradients = unit(units.get(unit), arithmetic, inputs.get(unit), inputs.get(unit + 1), gradients, scope,
-                        check.at(unit));
+                // one array of gradients a draw, taken back from unit to unit
+                List<View> gradients = head(network, arithmetic, inputs, scope);
+                LossCheck check = new LossCheck(backend, network, model, arithmetic, config, inputs);
+                for (int unit = units.size() - 1; unit >= 0; unit--) {
+                    gradients = unit(network, unit, arithmetic, inputs, gradients, scope, check.at(unit));
+                }
+                embedding(network, arithmetic, gradients);
             }
-            embedding(network, arithmetic, gradients);
         }
         double seconds = (System.nanoTime() - start) / 1e9;
         timings.scored(scoringBefore, backend.scoringSeconds());
@@ -97,25 +95,31 @@ final class CalibrationRun {
                 seconds, searching, timings);
     }
 
-    private void forward(Network network, FloatArithmetic arithmetic, List<View> inputs) {
+    private void forward(Network network, FloatArithmetic arithmetic, UnitInputs inputs) {
         backend.parallel(count, (from, to, scope) -> {
             View patches = network.patches(images.pixels().slice(from, to), scope);
-            network.embed(arithmetic, patches, inputs.get(0).slice(0, from, to), scope);
+            View input = inputs.room(0, from, to, scope);
+            network.embed(arithmetic, patches, input, scope);
+            inputs.keep(0, from, input);
             for (int unit = 0; unit < network.units().size(); unit++) {
+                View output = inputs.room(unit + 1, from, to, scope);
                 try (Scope temporary = backend.scope()) {
-                    network.units().get(unit).pass(temporary, inputs.get(unit).slice(0, from, to),
-                            inputs.get(unit + 1).slice(0, from, to)).forward(arithmetic);
+                    network.units().get(unit).pass(temporary, input, output).forward(arithmetic);
                 }
+                inputs.keep(unit + 1, from, output);
+                input = output;
             }
         });
     }
 
     /** The classifiers; returns the gradients at the last unit's output, one array a draw, owned by the scope. */
-    private List<View> head(Network network, FloatArithmetic arithmetic, View tokens, Scope owner) {
+    private List<View> head(Network network, FloatArithmetic arithmetic, UnitInputs inputs, Scope owner) {
         List<Layer> heads = shape.headLayers();
         int classes = shape.classes();
-        List<View> gradients = arrays(config.metric().needsGradients() ? loss.draws() : 0, tokens.sizes(), owner);
+        int last = network.units().size();
+        List<View> gradients = arrays(config.metric().needsGradients() ? loss.draws() : 0, inputs.sizes(last), owner);
         try (Scope scope = backend.scope()) {
+            View tokens = inputs.read(last, 0, count, scope);
             View pooled = scope.floats(heads.size(), count, shape.classifierInputs());
             View outputs = scope.floats(heads.size(), count, classes);
             View squares = scope.floats(heads.size(), count, classes);
@@ -137,7 +141,7 @@ final class CalibrationRun {
                 data.add(LayerData.linear(heads.get(h), pooled.at(h), outputs.at(h),
                         gradients.isEmpty() ? Optional.empty() : Optional.of(squares.at(h))));
             }
-            search("head", data, Confirmation.NONE);
+            search("head", data, scope, Confirmation.NONE);
         }
         return gradients;
     }
@@ -177,12 +181,15 @@ final class CalibrationRun {
     }
 
     /** One unit; takes the gradients from its output to its input, in the same memory where they are as large. */
-    private List<View> unit(Unit unit, FloatArithmetic arithmetic, View input, View output, List<View> atOutput, Scope owner,
-            Confirmation confirmation) {
+    private List<View> unit(Network network, int index, FloatArithmetic arithmetic, UnitInputs inputs, List<View> atOutput,
+            Scope owner, Confirmation confirmation) {
+        Unit unit = network.units().get(index);
         boolean weighted = !atOutput.isEmpty();
-        List<View> atInput = input.elements() == output.elements() ? atOutput
-                : arrays(atOutput.size(), input.sizes(), owner);
+        List<View> atInput = Arrays.equals(inputs.sizes(index), inputs.sizes(index + 1)) ? atOutput
+                : arrays(atOutput.size(), inputs.sizes(index), owner);
         try (Scope scope = backend.scope()) {
+            View input = inputs.read(index, 0, count, scope);
+            View output = inputs.room(index + 1, 0, count, scope);
             Pass pass = unit.pass(scope, input, output);
             // means of the squared gradients, in the shapes of the gradients; at the input, whose are not needed, a stand-in
             Optional<Gradients> squares = weighted
@@ -200,7 +207,7 @@ final class CalibrationRun {
                     }
                 }
             }));
-            search(unit.shape().name(), pass.layers(squares), confirmation);
+            search(unit.shape().name(), pass.layers(squares), scope, confirmation);
         }
         return atInput;
     }
@@ -225,18 +232,21 @@ final class CalibrationRun {
                 }
             }));
             search("embedding", List.of(LayerData.linear(layer, patches, output,
-                    gradients.isEmpty() ? Optional.empty() : Optional.of(squares))), Confirmation.NONE);
+                    gradients.isEmpty() ? Optional.empty() : Optional.of(squares))), scope, Confirmation.NONE);
         }
     }
 
-    private void search(String unit, List<LayerData> data, Confirmation confirmation) {
+    /** Searches layers, the last first; what is not needed for the rest is freed from the scope, which owns their arrays. */
+    private void search(String unit, List<LayerData> data, Scope scope, Confirmation confirmation) {
         List<QuantizedLayer> found = known.get(unit);
         if (found == null) {
             found = new ArrayList<>();
             LayerCalibration calibration = new LayerCalibration(backend, model, config, timings);
-            for (LayerData layer : data) {
+            for (int i = data.size() - 1; i >= 0; i--) {
+                LayerData layer = data.get(i);
+                scope.keepOnly(data.subList(0, i + 1).stream().flatMap(LayerData::arrays).toList());
                 LayerCalibration.Outcome outcome = calibration.run(layer);
-                found.add(timings.time("loss check", () -> confirmation.of(layer, outcome)));
+                found.add(0, timings.time("loss check", () -> confirmation.of(layer, outcome)));
                 traces.addAll(outcome.traces());
                 progress.advanced(layer.layer().name(), layers.size() + found.size(), shape.layers().size());
             }

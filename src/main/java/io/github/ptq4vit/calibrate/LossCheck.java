@@ -44,13 +44,12 @@ final class LossCheck {
     private final VisionTransformer model;
     private final FloatArithmetic arithmetic;
     private final CalibrationConfig config;
-    private final List<View> inputs;
+    private final UnitInputs inputs;
     private final int images;
     private Tensor expected;
 
-    /** @param inputs of all units, and the last one's output */
     LossCheck(Backend backend, Network network, VisionTransformer model, FloatArithmetic arithmetic,
-            CalibrationConfig config, List<View> inputs) {
+            CalibrationConfig config, UnitInputs inputs) {
         this.backend = backend;
         this.parallel = new Parallel(backend);
         this.network = network;
@@ -58,7 +57,7 @@ final class LossCheck {
         this.arithmetic = arithmetic;
         this.config = config;
         this.inputs = inputs;
-        this.images = Math.min(MOST_IMAGES, inputs.get(0).size(0));
+        this.images = Math.min(MOST_IMAGES, inputs.sizes(0)[0]);
     }
 
     /** For the layers of a unit. */
@@ -79,7 +78,7 @@ final class LossCheck {
     private QuantizedLayer confirmed(int unit, LayerData data, LayerCalibration.Outcome found) {
         // the metric sums over the images; half of it is the divergence to second order
         SearchTrace last = found.traces().get(found.traces().size() - 1);
-        double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.get(0).size(0);
+        double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.sizes(0)[0];
         double measured = divergence(unit, data.layer(), found.layer());
         if (measured <= UNDERESTIMATED * forecast) {
             return found.layer();
@@ -134,10 +133,11 @@ final class LossCheck {
 
     /** Mean divergence of the predictions with this one layer quantised from those of the float32 network. */
     private double divergence(int unit, Layer layer, QuantizedLayer quantized) {
-        if (expected == null) {
-            expected = network.logits(arithmetic, network.units().size(), inputs.get(inputs.size() - 1).slice(0, 0, images));
-        }
         try (Scope scope = backend.scope()) {
+            if (expected == null) {
+                int last = network.units().size();
+                expected = network.logits(arithmetic, last, inputs.read(last, 0, images, scope));
+            }
             Shape weight = model.weight(layer).shape();
             Backend.Linear weights = backend.linear(scope, quantized.weightCodes(),
                     quantized.weightSteps(weight.size(0)), weight.size(1), model.bias(layer));
@@ -156,7 +156,7 @@ final class LossCheck {
                     arithmetic.matmul(other, a, b, c);
                 }
             };
-            return divergence(expected, network.logits(mixed, unit, inputs.get(unit).slice(0, 0, images)));
+            return divergence(expected, network.logits(mixed, unit, inputs.read(unit, 0, images, scope)));
         }
     }
 

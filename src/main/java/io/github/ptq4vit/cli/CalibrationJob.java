@@ -107,6 +107,7 @@ final class CalibrationJob {
         versions.put("java", System.getProperty("java.version"));
         versions.put("backend", device.backend());
         versions.put("device", device.device());
+        versions.put("float_products", device.floatPrecision());
         return new Provenance(settings(config), config.seed(), images.ids(), Fingerprints.ofIds(images.ids()),
                 Fingerprints.ofPixels(images.pixels()), weightsHash, versions);
     }

@@ -2,6 +2,7 @@ package io.github.ptq4vit.model;
 
 import io.github.ptq4vit.backend.View;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * What some images did to one layer.
@@ -18,5 +19,10 @@ public record LayerData(Layer layer, View left, Optional<View> right, View outpu
     /** Of a layer with weights: all but the last axis are rows. */
     public static LayerData linear(Layer layer, View x, View y, Optional<View> gradient) {
         return new LayerData(layer, x.rows(), Optional.empty(), y.rows(), gradient.map(View::rows));
+    }
+
+    /** All of its arrays. */
+    public Stream<View> arrays() {
+        return Stream.of(Stream.of(left, output), right.stream(), gradient.stream()).flatMap(all -> all);
     }
 }

@@ -33,7 +33,7 @@ public final class PlainBackend implements Backend {
 
     @Override
     public DeviceInfo device() {
-        return new DeviceInfo("plain", "Java in float64, for tests", 1, "exact");
+        return new DeviceInfo("plain", "Java in float64, for tests", 1, "exact", "float32");
     }
 
     @Override

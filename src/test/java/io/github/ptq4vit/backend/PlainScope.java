@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend;
 
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.function.Consumer;
 
@@ -20,6 +21,14 @@ final class PlainScope implements Scope {
         PlainBuffer buffer = new PlainBuffer(type, Math.toIntExact(elements));
         buffers.add(buffer);
         return buffer;
+    }
+
+    @Override
+    public void keepOnly(Collection<View> views) {
+        List<PlainBuffer> rest = new ArrayList<>(buffers);
+        views.forEach(view -> rest.remove(view.buffer()));
+        rest.forEach(PlainBuffer::close);
+        buffers.removeAll(rest);
     }
 
     void checkOpen() {

@@ -69,6 +69,21 @@ class ScopeContractTest {
     }
 
     @Test
+    void aScopeKeepsOnlyWhatIsStillNeeded() {
+        try (Scope outer = backend.scope(); Scope scope = backend.scope()) {
+            View other = outer.floats(4);
+            View gone = scope.floats(4);
+            View kept = scope.floats(2, 4);
+            backend.upload(Tensor.of(Shape.of(2, 4), new float[] {1, 2, 3, 4, 5, 6, 7, 8}), kept);
+            scope.keepOnly(List.of(kept.slice(0, 1, 2)));
+            assertThrows(BackendException.class, () -> backend.download(gone));
+            assertArrayEquals(new float[] {1, 2, 3, 4, 5, 6, 7, 8}, backend.download(kept).toArray());
+            assertEquals(4, backend.download(other).shape().elements());
+            assertEquals(3, scope.floats(3).elements());
+        }
+    }
+
+    @Test
     void weightsCannotBeUsedAfterTheirScopeIsClosed() {
         try (Side side = Side.of(backend)) {
             Scope inner = backend.scope();

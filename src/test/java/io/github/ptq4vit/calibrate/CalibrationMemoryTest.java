@@ -23,36 +23,56 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIf;
 
 /**
- * What the passes of a calibration need of a GPU's memory: every block's input, the gradients, one block's arrays for all
- * images; what its parts take beside that is cut to fit.
+ * What a calibration needs of a GPU's memory: gradients, one block's arrays for all images, the weights. The blocks' inputs wait
+ * on the host if they are too large; what the parts of a pass take beside that is cut to fit; and a layer's arrays make room
+ * for the next layer's search.
  */
 @EnabledIf("io.github.ptq4vit.backend.cuda.EmulatedGpu#isBuilt")
 class CalibrationMemoryTest {
     private static final int IMAGES = 24;
+    /** Too little without the host's memory and without freeing what a block's searches are done with. */
+    private static final long LITTLE = 4250L << 10;
 
-    private final VitConfig shape = new VitConfig("small", 32, 4, 3, 64, 2, 4, 256, 10, false, 1e-6f);
+    private final VitConfig shape = new VitConfig("small", 32, 4, 3, 64, 12, 2, 256, 10, false, 1e-6f);
     private final VisionTransformer model = RandomVit.of(shape, 1);
     private final CalibrationConfig config = CalibrationConfig.ptq4vit(new BitWidths(8, 8));
-    private final CalibrationImages images = new CalibrationImages(
-            IntStream.range(0, IMAGES).mapToObj(i -> "image" + i).toList(), RandomVit.images(shape, IMAGES, 2));
 
     @Test
     void whatIsKeptOfAllImagesIsEnough() {
         Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
+        CalibrationImages images = images(shape, IMAGES);
         CalibrationResult result;
         try (Backend cpu = new CpuBackend(2)) {
-            result = Calibrator.of(model).on(cpu).config(config).onUnit(units::put).run(images);
+            // which scales are known does not matter, as long as nothing is left to search
+            result = Calibrator.of(model).on(cpu).config(config).onUnit(units::put).run(images(shape, 1));
         }
-        passes(units, result, bytesKept() * 6 / 5);
-        String message = assertThrows(BackendException.class, () -> passes(units, result, bytesKept() * 19 / 20)).getMessage();
+        long waiting = Float.BYTES * (shape.depth() - 1L) * shape.tokens() * shape.dim() * IMAGES;
+        long needed = bytesKept() - waiting;
+        assertTrue(needed * 6 / 5 < bytesKept(), "the inputs that wait matter");
+        assertEquals(result.layers(), calibrate(model, images, needed * 6 / 5, units).layers());
+        String message = assertThrows(BackendException.class, () -> calibrate(model, images, needed * 19 / 20, units)).getMessage();
         assertTrue(message.startsWith("Out of memory on device 0") && message.contains("--count"), message);
     }
 
-    /** The passes of a calibration whose searches are all done: everything but the searches' own memory. */
-    private void passes(Map<String, List<QuantizedLayer>> units, CalibrationResult expected, long memory) {
+    @Test
+    void littleMemoryFindsTheSameScales() {
+        VitConfig two = new VitConfig("two blocks", 16, 2, 3, 32, 2, 2, 128, 10, false, 1e-6f);
+        CalibrationImages images = images(two, 8);
+        VisionTransformer small = RandomVit.of(two, 3);
+        CalibrationResult expected = calibrate(small, images, 1L << 30, Map.of());
+        CalibrationResult found = calibrate(small, images, LITTLE, Map.of());
+        assertEquals(expected.layers(), found.layers());
+    }
+
+    private static CalibrationImages images(VitConfig shape, int count) {
+        return new CalibrationImages(IntStream.range(0, count).mapToObj(i -> "image" + i).toList(), RandomVit.images(shape, count, 2));
+    }
+
+    private CalibrationResult calibrate(VisionTransformer vit, CalibrationImages images, long memory,
+            Map<String, List<QuantizedLayer>> known) {
         try (EmulatedGpu gpu = new EmulatedGpu().set("memory_bytes", memory);
                 Backend backend = new CudaBackend(CudaSettings.standard())) {
-            assertEquals(expected.layers(), Calibrator.of(model).on(backend).config(config).resume(units).run(images).layers());
+            return Calibrator.of(vit).on(backend).config(config).resume(known).run(images);
         }
     }
 

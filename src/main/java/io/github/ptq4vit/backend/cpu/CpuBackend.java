@@ -61,7 +61,8 @@ public final class CpuBackend implements Backend {
 
     @Override
     public DeviceInfo device() {
-        return new DeviceInfo("cpu", CpuName.read() + ", oneDNN " + OneDnn.version(), workers.count(), path.words());
+        return new DeviceInfo("cpu", CpuName.read() + ", oneDNN " + OneDnn.version(), workers.count(), path.words(),
+                "float32");
     }
 
     @Override

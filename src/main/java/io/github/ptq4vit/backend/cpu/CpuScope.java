@@ -4,6 +4,8 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.Set;
 
@@ -35,6 +37,13 @@ final class CpuScope implements Scope {
         if (buffers.remove(buffer)) {
             heap.release(buffer.invalidate(), buffer.bytes());
         }
+    }
+
+    @Override
+    public synchronized void keepOnly(Collection<View> views) {
+        Set<CpuBuffer> rest = new HashSet<>(buffers);
+        views.forEach(view -> rest.remove(view.buffer()));
+        rest.forEach(this::release);
     }
 
     /** Throws if the scope is closed, and with it what it owns. */

@@ -18,9 +18,13 @@ import jcuda.driver.JCudaDriver;
 
 /**
  * All operations on one NVIDIA GPU, in the order in which they are asked for. They return before the device is done; what
- * brings numbers to the host waits.
+ * brings numbers to the host waits. Where there are several GPUs, they share the candidates of a search.
  */
 public final class CudaBackend implements Backend {
+    /** What part of the free memory arrays may take that only wait. */
+    private static final int MOST_WAITING = 8;
+
+    private final CudaDevices devices;
     private final CudaDevice device;
     private final Optional<Blas> blas;
     private final FloatProducts floatProducts;
@@ -44,11 +48,16 @@ public final class CudaBackend implements Backend {
     }
 
     private CudaBackend(CudaSettings settings, boolean withBlas) {
-        this.device = new CudaDevice(settings);
+        this.devices = new CudaDevices(settings);
+        this.device = devices.first();
         try {
+            if (settings.tf32() && (!withBlas || device.capability() < CudaDevice.TENSOR_CORE_KERNELS)) {
+                throw new BackendException("There is no TF32 on " + device.words() + ": it takes cuBLAS and compute capability 8.0 or"
+                        + " later; leave --tf32 out");
+            }
             this.blas = withBlas ? Optional.of(new Blas(device)) : Optional.empty();
         } catch (RuntimeException | Error e) {
-            device.close();
+            devices.close();
             throw e;
         }
         this.floatProducts = new FloatProducts(device, blas);
@@ -63,6 +72,11 @@ public final class CudaBackend implements Backend {
             throw new BackendException("The CUDA backend cannot run here: " + String.join("; ", installation.reasons()));
         }
         return installation;
+    }
+
+    /** Whether there is a driver, with a device that works or not. */
+    public static boolean hasDriver() {
+        return CudaLibraries.load().hasDriver();
     }
 
     /** The libraries' files for a user, and what is missing of them. */
@@ -82,10 +96,11 @@ public final class CudaBackend implements Backend {
 
     @Override
     public DeviceInfo device() {
-        return new DeviceInfo("cuda", device.name() + ", driver for CUDA " + device.driverVersion() + ", "
+        return new DeviceInfo("cuda", (devices.all().size() > 1 ? devices.all().size() + " x " : "") + device.name() + ", driver for CUDA " + device.driverVersion() + ", "
                 + blas.map(b -> "cuBLAS " + b.version() + (device.settings().tf32() ? " in TF32" : ""))
                         .orElse("float32 products by our own kernel, which is slower, for want of cuBLAS"), 1,
-                device.capability() >= CudaDevice.TENSOR_CORE_KERNELS ? "int8 on tensor cores" : "int8 by dp4a");
+                device.capability() >= CudaDevice.TENSOR_CORE_KERNELS ? "int8 on tensor cores" : "int8 by dp4a",
+                device.settings().tf32() ? "tf32" : "float32");
     }
 
     /** The device, for what is built on this backend in this package. */
@@ -96,6 +111,11 @@ public final class CudaBackend implements Backend {
     @Override
     public Scope scope() {
         return new CudaScope(device.memory());
+    }
+
+    @Override
+    public Optional<Scope> hostInstead(long bytes) {
+        return bytes > device.memory().availableBytes() / MOST_WAITING ? Optional.of(new HostScope(device)) : Optional.empty();
     }
 
     /**
@@ -262,7 +282,11 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void copy(View from, View to) {
-        copies.copy(from, to);
+        if (from.buffer() instanceof HostBuffer || to.buffer() instanceof HostBuffer) {
+            HostBuffer.copy(device, from, to);
+        } else {
+            copies.copy(from, to);
+        }
     }
 
     @Override
@@ -293,18 +317,18 @@ public final class CudaBackend implements Backend {
 
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
-        return new CudaScoring(device, (CudaScope) owner, problem);
+        return new CudaScoring(devices, (CudaScope) owner, problem);
     }
 
     /** Bytes that scopes hold at the moment. */
     long liveBytes() {
-        return device.memory().liveBytes();
+        return devices.all().stream().mapToLong(each -> each.memory().liveBytes()).sum();
     }
 
     @Override
     public void close() {
         blas.ifPresent(Blas::close);
-        device.close();
+        devices.close();
     }
 
     private static View floats(View view) {

@@ -31,6 +31,7 @@ final class CudaDevice implements AutoCloseable {
     private static final int SHARED_BYTES_LEFT = 1024;
 
     private final CudaSettings settings;
+    private final int number;
     private final CUdevice device = new CUdevice();
     private final CUcontext context = new CUcontext();
     private final CUstream stream = new CUstream();
@@ -47,8 +48,9 @@ final class CudaDevice implements AutoCloseable {
     private boolean closed;
 
     /** Opens a device; JCuda's natives must have been loaded. */
-    CudaDevice(CudaSettings settings) {
+    CudaDevice(CudaSettings settings, int number) {
         this.settings = settings;
+        this.number = number;
         int result = JCudaDriver.cuInit(0);
         if (result == CUresult.CUDA_ERROR_NO_DEVICE) {
             throw new BackendException("The NVIDIA driver sees no GPU here (CUDA_ERROR_NO_DEVICE); look at nvidia-smi and"
@@ -63,11 +65,11 @@ final class CudaDevice implements AutoCloseable {
                     + " is needed; install driver R525 or later");
         }
         CudaErrors.check(JCudaDriver.cuDeviceGetCount(value), "Counting the devices");
-        if (settings.device() >= value[0]) {
-            throw new BackendException("There is no device " + settings.device() + "; the NVIDIA driver sees "
+        if (number >= value[0]) {
+            throw new BackendException("There is no device " + number + "; the NVIDIA driver sees "
                     + (value[0] == 1 ? "one, device 0" : value[0] + ", counted from 0"));
         }
-        CudaErrors.check(JCudaDriver.cuDeviceGet(device, settings.device()), "Opening device " + settings.device());
+        CudaErrors.check(JCudaDriver.cuDeviceGet(device, number), "Opening device " + number);
         this.name = readName();
         this.capability = 10 * attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
                 + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
@@ -218,7 +220,7 @@ final class CudaDevice implements AutoCloseable {
 
     /** The device for messages. */
     String words() {
-        return "device " + settings.device() + " (" + name + ")";
+        return "device " + number + " (" + name + ")";
     }
 
     /** The device's name as the driver gives it. */

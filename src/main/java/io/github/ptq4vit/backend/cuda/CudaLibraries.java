@@ -74,8 +74,11 @@ public final class CudaLibraries {
             natives.initialise("jcuda.driver.JCudaDriver");
             return true;
         } catch (LinkageError | RuntimeException e) {
-            reasons.add("NVIDIA's driver was not found or does not load (" + firstLine(e, DRIVER)
-                    + "); install the driver, version 525 or later, or check it with nvidia-smi");
+            String words = firstLine(e, DRIVER);
+            reasons.add(words.contains(DRIVER + ": cannot open shared object file") ? "NVIDIA's driver (" + DRIVER
+                    + ") was not found; install driver R525 or later, or use --backend cpu"
+                    : "NVIDIA's driver (" + DRIVER + ") was found but does not load (" + words
+                    + "); install driver R525 or later, or use --backend cpu");
             return false;
         }
     }

@@ -1,34 +1,28 @@
 package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.CodeGrid;
-import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.View;
-import java.util.EnumMap;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 
 /**
- * A problem ready for scoring on one device. The fixed operand's codes are kept for the next call, which usually has the same;
- * each call is a {@link ScoreRun}. What a candidate's loss is does not depend on the others in a call, and all sums have a
- * fixed order: equal inputs give equal losses.
+ * A problem ready for scoring. Each call is one {@link ScoreRun} a device, which share the candidates. What a candidate's loss
+ * is depends neither on the others beside it nor on the device, and all sums have a fixed order: equal calls give equal losses,
+ * whatever the number of devices.
  */
 final class CudaScoring implements Backend.Scoring {
-    private final CudaDevice device;
+    private final CudaDevices devices;
     private final CudaScope owner;
     private final MatmulProblem problem;
-    private final Map<Operand, Fixed> fixedCodes = new EnumMap<>(Operand.class);
+    /** The problem on each device that has been needed so far, the first first. */
+    private final List<DeviceProblem> copies = new ArrayList<>();
 
-    /** Codes of a whole operand. */
-    private record Fixed(List<CodeGrid> grids, ScoreCodes codes) {
-    }
-
-    /** @param owner what is kept between calls lives there */
-    CudaScoring(CudaDevice device, CudaScope owner, MatmulProblem problem) {
-        this.device = device;
+    /** @param owner what is kept between calls lives there, or goes with it where it is on another device */
+    CudaScoring(CudaDevices devices, CudaScope owner, MatmulProblem problem) {
+        this.devices = devices;
         this.owner = owner;
         this.problem = problem;
         if (!problem.left().isDense() || !problem.output().isDense() || !problem.weight().map(View::isDense).orElse(true)
@@ -36,6 +30,7 @@ final class CudaScoring implements Backend.Scoring {
             throw new IllegalArgumentException("Left operand, outputs, weights and bias of a problem must be dense: " + problem);
         }
         IntegerProducts.checkLength(problem.k());
+        copies.add(new DeviceProblem(devices.first(), owner, problem));
     }
 
     @Override
@@ -55,27 +50,21 @@ final class CudaScoring implements Backend.Scoring {
         int scales = !several ? 1 : problem.heads() > 1 ? problem.heads() : problem.columnGroups();
         ScoreCandidates all = new ScoreCandidates(searched, scales, fixed, candidates);
         all.check();
-        try (CudaScope scope = new CudaScope(device.memory())) {
-            return new ScoreRun(device, this, scope, problem, all, from, to).losses();
+        double[][] losses = new double[all.count()][];
+        // kernels take candidates two by two
+        int share = (all.count() + devices.all().size() - 1) / devices.all().size();
+        int own = share + share % 2;
+        int used = (all.count() + own - 1) / own;
+        while (copies.size() < used) {
+            copies.add(copies.get(0).on(devices.all().get(copies.size()), owner));
         }
-    }
-
-    /** Codes of all of an operand, from the last call if they are the same. */
-    ScoreCodes fixedCodes(Operand operand, List<CodeGrid> grids, int scales) {
-        Fixed known = fixedCodes.get(operand);
-        if (known != null && known.grids.equals(grids)) {
-            return known.codes;
-        }
-        ScoreCandidates only = new ScoreCandidates(operand, grids.size() == 1 ? 1 : scales, List.of(), List.of(grids));
-        List<ScoreLayout.Rows> runs = ScoreLayout.everyRow(problem, operand, only.scales());
-        long bytes = ScoreCodes.bytes(only.codedRanges(), ScoreLayout.count(runs), problem.k());
-        Buffer memory = known != null && known.codes.memory().elements() >= bytes ? known.codes.memory()
-                : owner.buffer(DataType.INT8, bytes);
-        try (CudaScope scope = new CudaScope(device.memory())) {
-            ScoreCodes codes = ScoreCodes.of(device, memory, problem, operand, runs, only,
-                    CandidateTables.upload(device, scope, only));
-            fixedCodes.put(operand, new Fixed(grids, codes));
-            return codes;
-        }
+        devices.each(used, i -> {
+            DeviceProblem copy = copies.get(i);
+            try (CudaScope scope = new CudaScope(copy.device().memory())) {
+                new ScoreRun(copy, scope, all, from, to).losses(i * own, Math.min(all.count(), (i + 1) * own), losses);
+            }
+        });
+        all.spread(losses);
+        return losses;
     }
 }

@@ -10,8 +10,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * One call of {@link CudaScoring}: of as many candidates at a time as memory allows one kernel makes the codes, another one
- * compares their outputs, which stay on the chip, with the true ones tile by tile, and a third adds up what the tiles leave.
+ * What one device does of a call of {@link CudaScoring}: of as many candidates at a time as memory allows one kernel makes the
+ * codes, another one compares their outputs, which stay on the chip, with the true ones tile by tile, and a third adds up what
+ * the tiles leave.
  * See {@code cuda-kernels/score.cuh}. A candidate's loss does not depend on the others of a call, so candidates may be scored in
  * any parts, also on several devices.
  */
@@ -46,14 +47,15 @@ final class ScoreRun {
     private final Optional<ScoreCodes> fixed;
 
     /**
+     * @param on the device and the problem there
      * @param scope owns the run's memory
+     * @param all the candidates of all devices: how the work is laid out, and with it the order of sums, goes by them
      * @param from first unit
      * @param to first unit beyond
      */
-    ScoreRun(CudaDevice device, CudaScoring scoring, CudaScope scope, MatmulProblem problem, ScoreCandidates all, int from,
-            int to) {
-        this.device = device;
-        this.problem = problem;
+    ScoreRun(DeviceProblem on, CudaScope scope, ScoreCandidates all, int from, int to) {
+        this.device = on.device();
+        this.problem = on.problem();
         this.all = all;
         this.left = all.searched() == Operand.LEFT;
         this.comparesRows = problem.distance() == Distance.COSINE || problem.distance() == Distance.PEARSON;
@@ -64,7 +66,7 @@ final class ScoreRun {
         this.blocks = Tables.upload(device, scope, (long) layout.blocks().size() * ScoreLayout.RowBlock.BYTES,
                 words -> layout.blocks().forEach(block -> block.write(words)));
         this.fixed = floatLeft ? Optional.empty()
-                : Optional.of(scoring.fixedCodes(left ? Operand.RIGHT : Operand.LEFT, all.fixed(), all.scales()));
+                : Optional.of(on.fixedCodes(left ? Operand.RIGHT : Operand.LEFT, all.fixed(), all.scales()));
     }
 
     private ScoreLayout layout(int from, int to) {
@@ -78,19 +80,16 @@ final class ScoreRun {
         return full && large.allTiles() * TURNS_SHARED_OUT >= device.multiprocessors() ? large : small;
     }
 
-    /** The losses {@code [candidates][groups]}. */
-    double[][] losses() {
-        double[][] losses = new double[all.count()][];
+    /** Fills in the losses of candidates {@code [first, end)} of {@code [candidates][groups]}. */
+    void losses(int first, int end, double[][] losses) {
         int most = atATime();
-        for (int start = 0; start < all.count();) {
-            int end = Math.min(all.count(), start + most);
-            ScoreCandidates some = all.part(start, firstRangeApart ? Math.min(end, all.firstRangesEnd(start)) : end);
+        for (int start = first; start < end;) {
+            int last = Math.min(end, start + most);
+            ScoreCandidates some = all.part(start, firstRangeApart ? Math.min(last, all.firstRangesEnd(start)) : last);
             double[][] own = losses(some);
             System.arraycopy(own, 0, losses, start, own.length);
             start += own.length;
         }
-        all.spread(losses);
-        return losses;
     }
 
     private double[][] losses(ScoreCandidates some) {
