@@ -68,6 +68,11 @@ public final class GpuCalibrations {
                 : List.of(Case.known("vit_base_patch16_224", 12, 32), Case.known("deit_small_patch16_224", 6, 32),
                         Case.known("vit_base_patch16_384", 12, 128));
         GpuCalibrations benchmark = new GpuCalibrations(Path.of(args[0]), small ? 1 : 3);
+        row("Random weights and images. The whole process starts Java, reads weights and images, decodes these, loads the kernels,"
+                + " calibrates and writes. In the first run the driver translates the kernels, later it has them in its cache."
+                + " Stages are the host's: one that waits for results waits for earlier ones too. The GPU's idle share is"
+                + " 1 - kernels / calibration of a further run in which events time each kernel; copies to and from the host"
+                + " do not count as work, the few microseconds in which the device waits for a kernel already asked for do.");
         boolean failed = false;
         for (Case model : cases) {
             try {

@@ -143,6 +143,7 @@ public final class GpuKernels {
                 share(bandwidth, Optional.of(copyBandwidth)));
     }
 
+    /** Float32 products with an output in rows, the right operand transposed as weights are. */
     private void products(String words) {
         title(words, "| batch x n x k x m | ms | TFLOP/s | of the float32 peak |");
         for (int[] s : small ? new int[][] {{1, 33, 17, 40}, {4, 17, 16, 17}}
