@@ -5,7 +5,7 @@
 #
 # There: tar -xf OUT.tar.xz && gpu-bundle/run.sh
 #
-# Wants Maven, xz and a JDK 17 or later with jlink: JAVA_HOME, else the one of the javac on the PATH. The other machine's glibc must
+# Wants Maven, xz and a JDK 17 or later: JAVA_HOME, else that of the javac on the PATH. The other machine's glibc must
 # not be older than the one that JDK is made for: a JDK made for old systems, such as Eclipse Temurin, suits the most.
 set -euo pipefail
 if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
@@ -77,7 +77,7 @@ rm -f "$bundle"/jre/lib/lib{awt_xawt,jawt,splashscreen,jsound,fontmanager,freety
 
 note "pack"
 mkdir -p "$(dirname "$out")"
-tar -C "$work" -c gpu-bundle | xz -T0 -6 >"$out.tmp"
+tar -C "$work" -c gpu-bundle | xz -T0 -4 >"$out.tmp"
 bytes=$(stat -c %s "$out.tmp")
 if [ "$bytes" -gt "$most_bytes" ]; then
     echo "make.sh: the bundle has $bytes bytes, more than $most_bytes; the largest parts:" >&2

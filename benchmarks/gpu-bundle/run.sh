@@ -151,8 +151,8 @@ else
     left_out racecheck "there is no compute-sanitizer"
 fi
 if [ -n "$small" ]; then
-    step example 300 code "The example model" ./ptq4vit calibrate --backend cuda --count 1 --preset base --out "$work/example" \
-        --model examples/characters/model.safetensors --images examples/characters/calibration
+    step example 300 code "The example model" ./ptq4vit calibrate --backend cuda --count 1 --preset base \
+        --model examples/characters/model.safetensors --images examples/characters/calibration --out "$work/example"
 else
     step example 300 code "The example model" ./ptq4vit quickstart --backend cuda
 fi
