@@ -139,8 +139,8 @@ public interface Backend extends AutoCloseable {
     }
 
     /**
-     * What scoring has been busy with since the backend was opened: thread seconds by kind of work. Empty if the
-     * device does not tell.
+     * What the device has been busy with since the backend was opened: on a processor thread seconds of scoring by kind of
+     * work, on a GPU seconds by kernel. Empty if the device does not tell.
      */
     default Map<String, Double> scoringSeconds() {
         return Map.of();

@@ -47,7 +47,7 @@ public final class Timings {
         after.forEach((kind, sum) -> scoring.put(kind, sum - before.getOrDefault(kind, 0.0)));
     }
 
-    /** What the device's threads were busy with during the searches, in thread seconds; empty if it does not tell. */
+    /** What the device was busy with, see {@link io.github.ptq4vit.backend.Backend#scoringSeconds}; empty if it does not tell. */
     public Map<String, Double> scoring() {
         return new LinkedHashMap<>(scoring);
     }

@@ -122,8 +122,8 @@ final class CalibrateCommand implements Callable<Integer> {
                         100 * stage.getValue() / result.seconds());
             }
             double busy = result.timings().scoring().values().stream().mapToDouble(Double::doubleValue).sum();
-            result.timings().scoring().forEach((kind, seconds) -> Console.result("%-40s %9.2f s %5.1f %% of the threads' time"
-                    + " in searches", "  " + kind, seconds, 100 * seconds / busy));
+            result.timings().scoring().forEach((kind, seconds) -> Console.result("%-40s %9.2f s %5.1f %% of the device's work",
+                    "  " + kind, seconds, 100 * seconds / busy));
         }
     }
 }

@@ -45,9 +45,9 @@ final class Blas implements AutoCloseable {
     synchronized void multiply(int n, int k, int m, Operand a, Operand b, Operand c, int batch) {
         device.enter();
         device.launched("cuBLAS");
-        CudaErrors.checkBlas(JCublas2.cublasSgemmStridedBatched(handle, operation(a), operation(b), n, m, k, ONE,
-                new DevicePointer(a.address), a.leading, a.stride, new DevicePointer(b.address), b.leading, b.stride, ZERO,
-                new DevicePointer(c.address), c.leading, c.stride, batch),
+        CudaErrors.checkBlas(device.timed("cuBLAS", () -> JCublas2.cublasSgemmStridedBatched(handle, operation(a), operation(b),
+                n, m, k, ONE, new DevicePointer(a.address), a.leading, a.stride, new DevicePointer(b.address), b.leading, b.stride,
+                ZERO, new DevicePointer(c.address), c.leading, c.stride, batch)),
                 String.format(Locale.ROOT, "A product of %d matrices [%d, %d] x [%d, %d] on %s", batch, n, k, k, m, device.words()));
     }
 

@@ -13,6 +13,7 @@ import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import jcuda.driver.JCudaDriver;
 
@@ -276,8 +277,8 @@ public final class CudaBackend implements Backend {
     public void zero(View x) {
         CudaBuffer.dense(x, x.buffer().type());
         device.enter();
-        device.checkWork(JCudaDriver.cuMemsetD8Async(new DevicePointer(device.address(x)), (byte) 0,
-                x.elements() * x.buffer().type().bytes(), device.stream()), "Setting memory to zero on");
+        device.checkWork(device.timed("zero", () -> JCudaDriver.cuMemsetD8Async(new DevicePointer(device.address(x)), (byte) 0,
+                x.elements() * x.buffer().type().bytes(), device.stream())), "Setting memory to zero on");
     }
 
     @Override
@@ -318,6 +319,15 @@ public final class CudaBackend implements Backend {
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
         return new CudaScoring(devices, (CudaScope) owner, problem);
+    }
+
+    /**
+     * Seconds of the device by kernel, of cuBLAS, and of copies within its memory, measured by events; empty unless the system
+     * property {@code ptq4vit.cuda.timing} is {@code true}. Waits for the device.
+     */
+    @Override
+    public Map<String, Double> scoringSeconds() {
+        return device.seconds();
     }
 
     /** Bytes that scopes hold at the moment. */

@@ -8,6 +8,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.Optional;
+import java.util.function.IntSupplier;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
@@ -44,6 +46,7 @@ final class CudaDevice implements AutoCloseable {
     private final int sharedBytes;
     private final DeviceMemory memory;
     private final Transfers transfers;
+    private final Optional<KernelTimes> times;
     private String lastLaunch = "none yet";
     private boolean closed;
 
@@ -82,6 +85,7 @@ final class CudaDevice implements AutoCloseable {
         CudaErrors.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "Opening a context on " + words());
         this.memory = new DeviceMemory(this, settings.caching());
         this.transfers = new Transfers(this);
+        this.times = Boolean.getBoolean(KernelTimes.PROPERTY) ? Optional.of(new KernelTimes(this)) : Optional.empty();
         try {
             enter();
             CudaErrors.check(JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING), "Creating a stream on "
@@ -174,6 +178,16 @@ final class CudaDevice implements AutoCloseable {
         }
     }
 
+    /** Makes a call that puts work on the stream, and times that work if times are asked for; gives what the call returns. */
+    int timed(String kind, IntSupplier call) {
+        return times.isPresent() ? times.get().time(kind, call) : call.getAsInt();
+    }
+
+    /** Seconds by kind of work; empty unless {@link KernelTimes#PROPERTY} asks for them. */
+    Map<String, Double> seconds() {
+        return times.map(KernelTimes::seconds).orElse(Map.of());
+    }
+
     /** Notes a kernel for the messages of what fails later. */
     void launched(String what) {
         lastLaunch = what;
@@ -259,6 +273,7 @@ final class CudaDevice implements AutoCloseable {
         tryEnter();
         JCudaDriver.cuStreamSynchronize(stream);
         transfers.close();
+        times.ifPresent(KernelTimes::close);
         memory.close();
         if (!functions.isEmpty()) {
             JCudaDriver.cuModuleUnload(module);

@@ -86,8 +86,9 @@ final class Launch {
                     + parameters.size());
         }
         device.enter();
-        int result = JCudaDriver.cuLaunchKernel(device.function(kernel), (int) x, (int) y, (int) z, kernel.blockSize(), 1, 1,
-                kernel.dynamicBytes(), device.stream(), Pointer.to(parameters.toArray(NativePointerObject[]::new)), null);
+        int result = device.timed(kernel.entry(), () -> JCudaDriver.cuLaunchKernel(device.function(kernel), (int) x, (int) y,
+                (int) z, kernel.blockSize(), 1, 1, kernel.dynamicBytes(), device.stream(),
+                Pointer.to(parameters.toArray(NativePointerObject[]::new)), null));
         if (result == 0 && device.settings().synchronous()) {
             result = JCudaDriver.cuStreamSynchronize(device.stream());
         }

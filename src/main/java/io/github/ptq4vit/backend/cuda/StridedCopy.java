@@ -39,8 +39,8 @@ final class StridedCopy {
         }
         if (contiguous && axes.size() == 1 && source == target) {
             device.enter();
-            device.checkWork(JCudaDriver.cuMemcpyDtoDAsync(new DevicePointer(device.address(to)),
-                    new DevicePointer(device.address(from)), elements * source.bytes(), device.stream()), "Copying on");
+            device.checkWork(device.timed("copy", () -> JCudaDriver.cuMemcpyDtoDAsync(new DevicePointer(device.address(to)),
+                    new DevicePointer(device.address(from)), elements * source.bytes(), device.stream())), "Copying on");
         } else if (target == DataType.INT8 || source == DataType.INT8) {
             launch(target == DataType.INT8 ? Kernel.COPY_STRIDED_S8 : Kernel.COPY_WIDENED_S8, axes, from, to, elements);
         } else if (contiguous && vectors(axes, from, to)) {
