@@ -7,11 +7,11 @@ import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
-import java.io.OutputStream;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * A network as an ONNX graph of standard operators: input {@value #INPUT}, normalised images
@@ -24,6 +24,9 @@ public final class OnnxModel {
     public static final String OUTPUT = "logits";
     /** Version of the file format by opset, from {@link OnnxOptions#OLDEST} on. */
     private static final List<Integer> FORMATS = List.of(9, 10, 10, 11);
+
+    /** Bytes of weights that leave room for the graph in the 2 GiB of a protobuf message. */
+    private static final long LARGEST = 2000L << 20;
 
     private final OnnxOptions options;
     private final OnnxGraph graph;
@@ -83,8 +86,8 @@ public final class OnnxModel {
 
     /** Makes operands and outputs of all layers outputs of the model, to look at them. Runtimes then merge fewer operators. */
     public OnnxModel exposeLayers() {
-        layers.stream().flatMap(layer -> java.util.stream.Stream.concat(layer.inputs().stream(), java.util.stream.Stream.of(layer.output())))
-                .distinct().filter(value -> !value.equals(INPUT)).forEach(graph::output);
+        layers.stream().flatMap(layer -> Stream.concat(layer.inputs().stream(), Stream.of(layer.output()))).distinct()
+                .filter(value -> !value.equals(INPUT)).forEach(graph::output);
         return this;
     }
 
@@ -95,13 +98,12 @@ public final class OnnxModel {
      */
     public void write(Path file) {
         ModelProto model = build();
-        long size = sizeOf(model);
-        OutputFile.write(file, (OutputStream out) -> {
-            if (size > Integer.MAX_VALUE) {
-                throw new ExportException(file + ": the model has " + (size >> 20) + " MiB, an ONNX file holds at most 2047");
-            }
-            model.writeTo(out);
-        });
+        long constants = model.getGraph().getInitializerList().stream().mapToLong(tensor -> tensor.getRawData().size()).sum();
+        if (constants > LARGEST) {
+            throw new ExportException(file + ": the weights have " + (constants >> 20) + " MiB, an ONNX file holds fewer than "
+                    + (LARGEST >> 20));
+        }
+        OutputFile.write(file, model::writeTo);
     }
 
     /** The file's bytes. */
@@ -115,10 +117,5 @@ public final class OnnxModel {
                 .addOpsetImport(OperatorSetIdProto.newBuilder().setDomain("").setVersion(options.opset()));
         metadata.forEach((key, value) -> model.addMetadataProps(StringStringEntryProto.newBuilder().setKey(key).setValue(value)));
         return model.build();
-    }
-
-    private static long sizeOf(ModelProto model) {
-        long constants = model.getGraph().getInitializerList().stream().mapToLong(tensor -> tensor.getRawData().size()).sum();
-        return constants > Integer.MAX_VALUE ? constants : model.getSerializedSize();
     }
 }

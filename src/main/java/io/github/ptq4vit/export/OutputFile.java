@@ -33,9 +33,13 @@ final class OutputFile {
                 Files.deleteIfExists(temporary);
             }
         } catch (IOException e) {
-            String reason = e instanceof FileSystemException f && f.getReason() != null ? f.getReason()
-                    : e.getClass().getSimpleName();
-            throw new ExportException(file + ": cannot be written (" + reason + "); choose another place or make room", e);
+            throw notWritten(file, e);
         }
+    }
+
+    /** What to say of a file or folder that could not be written. */
+    static ExportException notWritten(Path path, IOException e) {
+        String reason = e instanceof FileSystemException f && f.getReason() != null ? f.getReason() : e.getClass().getSimpleName();
+        return new ExportException(path + ": cannot be written (" + reason + "); choose another place or make room", e);
     }
 }
