@@ -50,16 +50,18 @@ final class QuantizedProducts extends OnnxProducts {
         QuantizedLayer q = layers.get(layer.name());
         List<CodeGrid> left = q.leftGrids();
         List<CodeGrid> right = q.rightGrids();
-        boolean byHead = left.size() > 1 || right.size() > 1;
+        boolean leftByHead = left.size() > 1;
+        boolean rightByHead = right.size() > 1;
         int ranges = left.get(0).ranges().size();
-        List<String> lefts = parts(layer.name() + ".left", a, left, byHead);
-        String rightCodes = parts(layer.name() + ".right", b, right, byHead).get(0);
+        List<String> lefts = parts(layer.name() + ".left", a, left, leftByHead);
+        String rightCodes = parts(layer.name() + ".right", b, right, rightByHead).get(0);
         List<String> products = new ArrayList<>();
         for (int range = 0; range < ranges; range++) {
             String result = ranges == 1 ? layer.name() : layer.name() + ".product" + range;
+            boolean byHead = leftByHead || rightByHead;
             String product = graph.add("MatMul", byHead ? result + ".codes" : result, List.of(lefts.get(range), rightCodes));
-            products.add(byHead ? graph.add("Mul", result, List.of(product, headScales(result + ".scales", left, range, right)))
-                    : product);
+            products.add(byHead ? graph.add("Mul", result, List.of(product, graph.floats(result + ".scales",
+                    headScales(leftByHead ? left : List.of(), rightByHead ? right : List.of(), range)))) : product);
         }
         return ranges == 1 ? products.get(0) : graph.add("Add", layer.name(), products);
     }
@@ -110,26 +112,27 @@ final class QuantizedProducts extends OnnxProducts {
         return results;
     }
 
-    /** Of each element the value in one of the two ranges, and zero in the other. */
+    /** Of each element the value in one of the two ranges, and zero in the other. Limits are those of softmax: nothing is negative. */
     private List<String> twins(String name, String x, CodeGrid grid) {
         CodeRange first = grid.ranges().get(0);
         if (!grid.nearest() && first.isUnlimited()) {
             return List.of(x, x);
         }
-        String zero = graph.scalar(name + ".zero", 0);
-        String takesFirst;
-        if (grid.nearest()) {
-            List<String> errors = new ArrayList<>();
-            for (int range = 0; range < 2; range++) {
-                CodeRange r = grid.ranges().get(range);
-                String tried = name + ".try" + range;
-                String point = roundTrip(tried, x, CodeRange.unlimited(r.step(), r.min(), r.max()));
-                errors.add(graph.add("Abs", tried + ".error", List.of(graph.add("Sub", tried + ".difference", List.of(x, point)))));
-            }
-            takesFirst = graph.add("LessOrEqual", name + ".takes_first", errors);
-        } else {
-            takesFirst = graph.add("Less", name + ".takes_first", List.of(x, graph.scalar(name + ".threshold", first.to())));
+        if (!grid.nearest()) {
+            // the values from the threshold on, then what is left; both exact
+            float below = Math.nextDown(first.to());
+            String second = graph.add("ThresholdedRelu", name + ".second", List.of(x), OnnxGraph.attribute("alpha", below));
+            return List.of(graph.add("Sub", name + ".first", List.of(x, second)), second);
         }
+        List<String> errors = new ArrayList<>();
+        for (int range = 0; range < 2; range++) {
+            CodeRange r = grid.ranges().get(range);
+            String tried = name + ".try" + range;
+            String point = roundTrip(tried, x, CodeRange.unlimited(r.step(), r.min(), r.max()));
+            errors.add(graph.add("Abs", tried + ".error", List.of(graph.add("Sub", tried + ".difference", List.of(x, point)))));
+        }
+        String takesFirst = graph.add("LessOrEqual", name + ".takes_first", errors);
+        String zero = graph.scalar(name + ".zero", 0);
         return List.of(graph.add("Where", name + ".first", List.of(takesFirst, x, zero)),
                 graph.add("Where", name + ".second", List.of(takesFirst, zero, x)));
     }
@@ -139,7 +142,9 @@ final class QuantizedProducts extends OnnxProducts {
         String value = x;
         boolean low = range.min() > Byte.MIN_VALUE;
         boolean high = range.max() < Byte.MAX_VALUE;
-        if (low || high) {
+        if (low && !high && range.min() == 0) {
+            value = graph.add("Relu", name + ".clipped", List.of(x));
+        } else if (low || high) {
             List<String> inputs = new ArrayList<>(List.of(x, low ? graph.scalar(name + ".min", range.min() * range.step()) : ""));
             if (high) {
                 inputs.add(graph.scalar(name + ".max", range.max() * range.step()));
@@ -152,14 +157,16 @@ final class QuantizedProducts extends OnnxProducts {
         return graph.add("DequantizeLinear", name + ".dequantized", List.of(codes, scale, zero));
     }
 
-    private String headScales(String name, List<CodeGrid> left, int range, List<CodeGrid> right) {
-        int heads = Math.max(left.size(), right.size());
-        float[] scales = new float[heads];
-        for (int head = 0; head < heads; head++) {
-            scales[head] = left.get(left.size() == 1 ? 0 : head).ranges().get(range).step()
-                    * right.get(right.size() == 1 ? 0 : head).ranges().get(0).step();
+    /** The product of those scales that were divided by, {@code [heads, 1, 1]}. */
+    private static Tensor headScales(List<CodeGrid> left, List<CodeGrid> right, int range) {
+        if (left.isEmpty() || right.isEmpty()) {
+            return left.isEmpty() ? alongHeads(right, 0) : alongHeads(left, range);
         }
-        return graph.floats(name, Tensor.of(Shape.of(heads, 1, 1), scales));
+        float[] scales = alongHeads(left, range).toArray();
+        for (int head = 0; head < scales.length; head++) {
+            scales[head] *= right.get(head).ranges().get(0).step();
+        }
+        return Tensor.of(Shape.of(scales.length, 1, 1), scales);
     }
 
     private static Tensor alongHeads(List<CodeGrid> grids, int range) {
