@@ -15,6 +15,7 @@ import java.nio.ByteOrder;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
  * An ONNX graph while it is built: nodes in order of computation, values known by their names. Each node has one output
@@ -41,7 +42,7 @@ final class OnnxGraph {
 
     /** Cuts a value into equal parts along an axis. */
     List<String> split(String output, String input, int axis, int parts) {
-        List<String> outputs = java.util.stream.IntStream.range(0, parts).mapToObj(i -> output + "." + i).toList();
+        List<String> outputs = IntStream.range(0, parts).mapToObj(i -> output + "." + i).toList();
         outputs.forEach(this::claim);
         graph.addNode(NodeProto.newBuilder().setOpType("Split").setName(output).addInput(input).addAllOutput(outputs)
                 .addAttribute(attribute("axis", axis)).addAttribute(attribute("num_outputs", parts)));

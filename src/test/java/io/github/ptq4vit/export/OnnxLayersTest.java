@@ -108,7 +108,7 @@ class OnnxLayersTest {
             try (Scope scope = backend.scope()) {
                 compare(exported, model, new FloatArithmetic(backend, scope, model));
             }
-            try (Runtime runtime = new Runtime(exported.toBytes()); Classifier classifier = Classifier.of(backend, model)) {
+            try (RuntimeSession runtime = new RuntimeSession(exported.toBytes()); Classifier classifier = Classifier.of(backend, model)) {
                 Tensor images = RandomVit.images(config, IMAGES, 5);
                 assertArrayEquals(classifier.logits(images).toArray(), runtime.logits(images).toArray(), 2e-5f);
                 Tensor one = images.slice(1, 2);
@@ -120,7 +120,7 @@ class OnnxLayersTest {
     private static void compare(OnnxModel exported, VisionTransformer model, Arithmetic ours) throws OrtException {
         Map<String, Layer> layers = model.config().layers().stream().collect(Collectors.toMap(Layer::name, Function.identity()));
         assertEquals(layers.keySet(), exported.layers().stream().map(OnnxModel.LayerValues::layer).collect(Collectors.toSet()));
-        try (Runtime runtime = new Runtime(exported.toBytes())) {
+        try (RuntimeSession runtime = new RuntimeSession(exported.toBytes())) {
             Tensor images = RandomVit.images(model.config(), IMAGES, 5);
             Map<String, Tensor> theirs = runtime.run(images);
             for (OnnxModel.LayerValues values : exported.layers()) {
