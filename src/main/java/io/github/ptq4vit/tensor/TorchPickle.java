@@ -154,7 +154,6 @@ final class TorchPickle extends Unpickler {
             case "collections.OrderedDict" -> new Named(name, TorchPickle::dictionary);
             case "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2" -> new Named(name, TorchPickle::tensor);
             case "torch._utils._rebuild_parameter" -> new Named(name, args -> args[0]);
-            case "torch.Size" -> new Named(name, args -> args[0] instanceof List<?> list ? list.toArray() : args[0]);
             default -> throw refused(name);
         };
     }

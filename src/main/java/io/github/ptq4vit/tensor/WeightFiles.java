@@ -9,8 +9,10 @@ import java.util.List;
 /** Finds and opens files of weights: safetensors, shards with an index, PyTorch's .pth and .bin, or a folder with one. */
 public final class WeightFiles {
     /** What weights in a folder are called; the first that is there counts. */
-    public static final List<String> NAMES = List.of("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin");
-    private static final String INDEX = ".index.json";
+    public static final List<String> NAMES = List.of("model.safetensors", "model.safetensors.index.json",
+            "pytorch_model.bin", "pytorch_model.bin.index.json");
+    /** Ending of an index of several files. */
+    static final String INDEX = ".index.json";
 
     private WeightFiles() {
     }
@@ -38,7 +40,7 @@ public final class WeightFiles {
         Path file = resolve(path);
         String name = file.getFileName().toString();
         if (name.endsWith(INDEX)) {
-            return SafetensorsShards.open(file);
+            return ShardedTensors.open(file);
         }
         return name.endsWith(".safetensors") || !isTorch(file) ? SafetensorsFile.open(file) : TorchFile.open(file);
     }

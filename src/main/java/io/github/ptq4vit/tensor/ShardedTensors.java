@@ -15,33 +15,34 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** Several safetensors files with an index that tells which tensor is where, as Hugging Face writes large models. */
-final class SafetensorsShards implements TensorSource {
+/** Several files of tensors with an index that tells which tensor is where, as Hugging Face writes large models. */
+final class ShardedTensors implements TensorSource {
     private final Path index;
-    private final Map<String, SafetensorsFile> files;
-    private final Map<String, SafetensorsFile> fileOf;
+    private final Map<String, TensorSource> files;
+    private final Map<String, TensorSource> fileOf;
 
-    private SafetensorsShards(Path index, Map<String, SafetensorsFile> files, Map<String, SafetensorsFile> fileOf) {
+    private ShardedTensors(Path index, Map<String, TensorSource> files, Map<String, TensorSource> fileOf) {
         this.index = index;
         this.files = files;
         this.fileOf = fileOf;
     }
 
-    static SafetensorsShards open(Path index) {
+    static ShardedTensors open(Path index) {
         JsonNode map = json(index).path("weight_map");
         if (!map.isObject() || map.isEmpty()) {
             throw new TensorFileException(index + ": has no weight_map; is this the index of a model in several files?");
         }
-        Map<String, SafetensorsFile> files = new TreeMap<>();
-        Map<String, SafetensorsFile> fileOf = new LinkedHashMap<>();
+        Map<String, TensorSource> files = new TreeMap<>();
+        Map<String, TensorSource> fileOf = new LinkedHashMap<>();
         try {
             for (Map.Entry<String, JsonNode> entry : map.properties()) {
                 String name = entry.getValue().asText();
-                if (!entry.getValue().isTextual() || !name.equals(Path.of(name).getFileName().toString())) {
+                boolean plain = entry.getValue().isTextual() && Path.of(name).equals(Path.of(name).getFileName());
+                if (!plain || name.endsWith(WeightFiles.INDEX)) {
                     throw new TensorFileException(index + ": tensor " + entry.getKey() + " is in " + entry.getValue()
                             + ", expected is the name of a file beside the index");
                 }
-                SafetensorsFile file = files.get(name);
+                TensorSource file = files.get(name);
                 if (file == null) {
                     file = shard(index, name, map);
                     files.put(name, file);
@@ -53,20 +54,20 @@ final class SafetensorsShards implements TensorSource {
                 fileOf.put(entry.getKey(), file);
             }
         } catch (RuntimeException | Error e) {
-            files.values().forEach(SafetensorsFile::close);
+            files.values().forEach(TensorSource::close);
             throw e;
         }
-        return new SafetensorsShards(index, files, fileOf);
+        return new ShardedTensors(index, files, fileOf);
     }
 
-    private static SafetensorsFile shard(Path index, String name, JsonNode map) {
+    private static TensorSource shard(Path index, String name, JsonNode map) {
         Path file = index.resolveSibling(name);
-        if (!Files.exists(file)) {
+        if (!Files.isRegularFile(file)) {
             long missing = map.properties().stream().filter(entry -> entry.getValue().asText().equals(name)).count();
             throw new TensorFileException(file + ": is missing; " + index.getFileName() + " names it for " + missing
                     + " tensors; download it too");
         }
-        return SafetensorsFile.open(file);
+        return WeightFiles.open(file);
     }
 
     private static JsonNode json(Path index) {
@@ -117,11 +118,11 @@ final class SafetensorsShards implements TensorSource {
 
     @Override
     public void close() {
-        files.values().forEach(SafetensorsFile::close);
+        files.values().forEach(TensorSource::close);
     }
 
-    private SafetensorsFile file(String name) {
-        SafetensorsFile file = fileOf.get(name);
+    private TensorSource file(String name) {
+        TensorSource file = fileOf.get(name);
         if (file == null) {
             throw new TensorFileException(index + ": has no tensor \"" + name + "\" among its " + fileOf.size());
         }

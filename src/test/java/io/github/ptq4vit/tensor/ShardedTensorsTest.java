@@ -15,7 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class SafetensorsShardsTest {
+class ShardedTensorsTest {
     @TempDir
     Path folder;
     private Path index;
@@ -40,6 +40,16 @@ class SafetensorsShardsTest {
     }
 
     @Test
+    void shardsMayBeFilesOfPyTorch() throws Exception {
+        Files.copy(Path.of(getClass().getResource("/models/vit/timm.pth").toURI()), folder.resolve("pytorch_model-00001.bin"));
+        Path bins = folder.resolve("pytorch_model.bin.index.json");
+        Files.writeString(bins, "{\"weight_map\": {\"norm.bias\": \"pytorch_model-00001.bin\"}}");
+        try (TensorSource source = WeightFiles.open(bins)) {
+            assertEquals(Shape.of(16), source.read("norm.bias").shape());
+        }
+    }
+
+    @Test
     void aMissingShardIsNamedWithWhatItHolds() throws IOException {
         Files.delete(folder.resolve("two.safetensors"));
         refused("two.safetensors", "1 tensors");
@@ -52,7 +62,7 @@ class SafetensorsShardsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"../one.safetensors", "/etc/passwd", "sub/one.safetensors"})
+    @ValueSource(strings = {"../one.safetensors", "/etc/passwd", "sub/one.safetensors", "model.safetensors.index.json"})
     void filesElsewhereAreNotOpened(String name) throws IOException {
         index("{\"weight_map\": {\"a\": \"" + name + "\"}}");
         refused("beside the index");
