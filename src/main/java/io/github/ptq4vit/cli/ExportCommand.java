@@ -44,7 +44,8 @@ final class ExportCommand implements Callable<Integer> {
             description = "onnx: one file; timm: dequantised weights and scales.json (default: ${DEFAULT-VALUE}).")
     private Format format;
 
-    @Option(names = "--out", paramLabel = "PATH", description = "A new file, or for timm a new folder (default: MODEL.onnx, MODEL-timm here).")
+    @Option(names = "--out", paramLabel = "PATH",
+            description = "A new file, or for timm a new folder (default: MODEL.onnx, MODEL-timm here).")
     private Optional<Path> out = Optional.empty();
 
     @Option(names = "--opset", paramLabel = "N",
@@ -110,9 +111,11 @@ final class ExportCommand implements Callable<Integer> {
     private void print(ModelSource source, Path target) {
         long bytes = size(target);
         if (json) {
-            ObjectNode result = Console.object().put("out", target.toString()).put("format", Choices.word(format)).put("bytes", bytes);
+            ObjectNode result = Console.object().put("out", target.toString()).put("format", Choices.word(format))
+                    .put("bytes", bytes);
             if (format == Format.ONNX) {
-                result.put("opset", opset.orElse(OnnxOptions.USUAL)).put("input", OnnxModel.INPUT).put("output", OnnxModel.OUTPUT);
+                result.put("opset", opset.orElse(OnnxOptions.USUAL)).put("input", OnnxModel.INPUT)
+                        .put("output", OnnxModel.OUTPUT);
             }
             Console.json(result);
         } else {

@@ -5,7 +5,6 @@ import ai.onnx.proto.OnnxMl.OperatorSetIdProto;
 import ai.onnx.proto.OnnxMl.StringStringEntryProto;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -52,7 +51,7 @@ public final class OnnxModel {
 
     /** A quantised model: codes between QuantizeLinear and DequantizeLinear, see {@link QuantizedProducts}. */
     public static OnnxModel of(QuantizedModel model, OnnxOptions options) {
-        model.layers().stream().filter(layer -> layer.weightCodes().length > 0).forEach(layer -> options.check(weightBits(layer)));
+        options.check(weightBits(model));
         OnnxGraph graph = new OnnxGraph(model.model().config().name());
         return new OnnxModel(options, graph, new QuantizedProducts(graph, model, options.weights()));
     }
@@ -63,14 +62,10 @@ public final class OnnxModel {
         return new OnnxModel(options, graph, new OnnxProducts.Float32(graph, model));
     }
 
-    /** Bits of a model's weights; where layers differ the most. */
+    /** Bits of a model's weights; where layers differ, the most of them. */
     public static int weightBits(QuantizedModel model) {
-        return model.layers().stream().filter(layer -> layer.weightCodes().length > 0).mapToInt(OnnxModel::weightBits).max()
-                .orElseThrow();
-    }
-
-    private static int weightBits(QuantizedLayer layer) {
-        return layer.right().stream().mapToInt(Quantizer::bits).max().orElseThrow();
+        return model.layers().stream().filter(layer -> layer.weightCodes().length > 0)
+                .flatMap(layer -> layer.right().stream()).mapToInt(Quantizer::bits).max().orElseThrow();
     }
 
     /** Adds an entry to the model's metadata. */
@@ -115,7 +110,8 @@ public final class OnnxModel {
         ModelProto.Builder model = ModelProto.newBuilder().setIrVersion(FORMATS.get(options.opset() - OnnxOptions.OLDEST))
                 .setProducerName("ptq4vit").setGraph(graph.build())
                 .addOpsetImport(OperatorSetIdProto.newBuilder().setDomain("").setVersion(options.opset()));
-        metadata.forEach((key, value) -> model.addMetadataProps(StringStringEntryProto.newBuilder().setKey(key).setValue(value)));
+        metadata.forEach((key, value) ->
+                model.addMetadataProps(StringStringEntryProto.newBuilder().setKey(key).setValue(value)));
         return model.build();
     }
 }

@@ -54,7 +54,8 @@ final class OnnxNetwork {
         Layer layer = config.embedding();
         String map = products.embedding(layer, pixels);
         layers.add(new OnnxModel.LayerValues(layer.name(), List.of(pixels), map));
-        String rows = graph.add("Reshape", "patches.flat", List.of(map, graph.integers("patches.sizes", 0, config.dim(), LAST)));
+        String rows = graph.add("Reshape", "patches.flat",
+                List.of(map, graph.integers("patches.sizes", 0, config.dim(), LAST)));
         String patches = graph.add("Transpose", "patches", List.of(rows), attribute("perm", 0, 2, 1));
         if (!(config instanceof VitConfig vit)) {
             return norm("patch_embed.norm", patches);
@@ -111,17 +112,21 @@ final class OnnxNetwork {
                     part == 1 ? attribute("perm", 0, 2, 3, 1) : attribute("perm", 0, 2, 1, 3)));
         }
         String factor = graph.scalar(name + ".scale", (float) (1 / Math.sqrt(d)));
-        String scores = shape.windows().isEmpty()
-                ? graph.add("Mul", name + ".scores", List.of(matmul(byRole.get(LayerRole.QUERY_KEY), heads.get(0), heads.get(1)), factor))
-                : biased(shape, matmul(byRole.get(LayerRole.QUERY_KEY),
-                        graph.add("Mul", name + ".q.scaled", List.of(heads.get(0), factor)), heads.get(1)));
+        Layer queryKey = byRole.get(LayerRole.QUERY_KEY);
+        String scores;
+        if (shape.windows().isEmpty()) {
+            scores = graph.add("Mul", name + ".scores", List.of(matmul(queryKey, heads.get(0), heads.get(1)), factor));
+        } else {
+            String queries = graph.add("Mul", name + ".q.scaled", List.of(heads.get(0), factor));
+            scores = biased(shape, matmul(queryKey, queries, heads.get(1)));
+        }
         String probabilities = graph.add("Softmax", name + ".softmax", List.of(scores), attribute("axis", LAST));
         String context = matmul(byRole.get(LayerRole.PROBABILITY_VALUE), probabilities, heads.get(2));
         String rows = graph.add("Transpose", name + ".context.rows", List.of(context), attribute("perm", 0, 2, 1, 3));
         String tokens = graph.add("Reshape", name + ".context", List.of(rows,
                 graph.integers(name + ".context.sizes", LAST, shape.tokens(), shape.dim())));
         String projected = linear(byRole.get(LayerRole.PROJECTION), tokens);
-        return shape.windows().isEmpty() ? projected : reordered(name + ".image", projected, inverse(shape.windows().get().order()));
+        return shape.windows().map(windows -> reordered(name + ".image", projected, inverse(windows.order()))).orElse(projected);
     }
 
     /** Adds the bias of relative positions to scores {@code [batch * windows, heads, n, n]}. */
@@ -177,9 +182,11 @@ final class OnnxNetwork {
     /** Mean of the patches. */
     private String mean(String tokens) {
         int prefix = config instanceof VitConfig vit ? vit.prefix().count() : 0;
+        int tokenCount = config.units().get(config.units().size() - 1).outputTokens();
         String patches = prefix == 0 ? tokens : graph.add("Slice", "pool.patches", List.of(tokens,
-                graph.integers("pool.from", prefix), graph.integers("pool.to", Integer.MAX_VALUE), graph.integers("pool.axis", 1)));
-        return graph.add("ReduceMean", "pool.mean", List.of(patches, graph.integers("pool.mean.axes", 1)), attribute("keepdims", 0));
+                graph.integers("pool.from", prefix), graph.integers("pool.to", tokenCount), graph.integers("pool.axis", 1)));
+        return graph.add("ReduceMean", "pool.mean", List.of(patches, graph.integers("pool.mean.axes", 1)),
+                attribute("keepdims", 0));
     }
 
     private void classify(List<String> pooled) {

@@ -1,7 +1,5 @@
 package io.github.ptq4vit.export;
 
-import io.github.ptq4vit.quant.BitWidths;
-
 /**
  * How a model is written as ONNX.
  *
@@ -46,9 +44,6 @@ public record OnnxOptions(int opset, WeightType weights) {
     void check(int weightBits) {
         if (weights == WeightType.INT4 && weightBits > HALF_BYTE) {
             throw new ExportException("Weights of " + weightBits + " bits do not fit int4; store them as int8");
-        }
-        if (weightBits > BitWidths.MAX) {
-            throw new ExportException("Weights of " + weightBits + " bits do not fit int8");
         }
     }
 }

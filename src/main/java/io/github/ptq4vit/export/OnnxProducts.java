@@ -20,8 +20,9 @@ abstract class OnnxProducts {
     /** The patch embedding: from {@code [batch, channels, side, side]} to {@code [batch, dim, grid, grid]}. */
     final String embedding(Layer layer, String pixels) {
         Architecture config = model.config();
-        return graph.add("Conv", layer.name(), List.of(pixels, convolutionWeight(layer), graph.floats(layer.name() + ".bias",
-                model.bias(layer).orElseThrow())), OnnxGraph.attribute("strides", config.patchSize(), config.patchSize()));
+        return graph.add("Conv", layer.name(), List.of(convolutionInput(layer, pixels), convolutionWeight(layer),
+                graph.floats(layer.name() + ".bias", model.bias(layer).orElseThrow())),
+                OnnxGraph.attribute("strides", config.patchSize(), config.patchSize()));
     }
 
     /** {@code x W^T + b} along the last axis. */
@@ -30,10 +31,13 @@ abstract class OnnxProducts {
     /** {@code a b}, {@code [.., heads, n, k]} times {@code [.., heads, k, m]}. */
     abstract String matmul(Layer layer, String a, String b);
 
-    /** The value {@code [dim, channels, patch, patch]}. */
+    /** The images as the patch embedding takes them. */
+    abstract String convolutionInput(Layer layer, String pixels);
+
+    /** The weight of the patch embedding, {@code [dim, channels, patch, patch]}. */
     abstract String convolutionWeight(Layer layer);
 
-    /** Adds the layer's bias if it has one. The name of the summand is free if there is a bias, see {@link #unbiased}. */
+    /** Adds the layer's bias, if it has one, to the product called {@link #unbiased}. */
     final String biased(Layer layer, String product) {
         return model.bias(layer).map(bias -> graph.add("Add", layer.name(),
                 List.of(product, graph.floats(layer.name() + ".bias", bias)))).orElse(product);
@@ -59,6 +63,11 @@ abstract class OnnxProducts {
         @Override
         String matmul(Layer layer, String a, String b) {
             return graph.add("MatMul", layer.name(), List.of(a, b));
+        }
+
+        @Override
+        String convolutionInput(Layer layer, String pixels) {
+            return pixels;
         }
 
         @Override

@@ -35,7 +35,7 @@ final class QuantizedProducts extends OnnxProducts {
         int outputs = layer.outputs();
         String weight = weight(layer, q, Shape.of(q.weightCodes().length / outputs, outputs),
                 transposed(q.weightCodes(), outputs), LAST_AXIS_OF_MATRIX);
-        List<String> inputs = parts(layer.name() + ".input", x, q.leftGrids(), false);
+        List<String> inputs = inputs(layer, x);
         List<String> products = new ArrayList<>();
         for (int range = 0; range < inputs.size(); range++) {
             String name = inputs.size() == 1 ? unbiased(layer) : layer.name() + ".product" + range;
@@ -64,6 +64,22 @@ final class QuantizedProducts extends OnnxProducts {
                     headScales(leftByHead ? left : List.of(), rightByHead ? right : List.of(), range)))) : product);
         }
         return ranges == 1 ? products.get(0) : graph.add("Add", layer.name(), products);
+    }
+
+    @Override
+    String convolutionInput(Layer layer, String pixels) {
+        // patches are pixels in another order
+        List<String> inputs = inputs(layer, pixels);
+        if (inputs.size() > 1) {
+            throw new ExportException(layer.name() + ": a convolution of twins cannot be exported");
+        }
+        return inputs.get(0);
+    }
+
+    /** The input of a layer with weights, for each range. */
+    private List<String> inputs(Layer layer, String x) {
+        List<CodeGrid> grids = layers.get(layer.name()).leftGrids();
+        return grids.isEmpty() ? List.of(x) : parts(layer.name() + ".input", x, grids, false);
     }
 
     @Override
@@ -98,7 +114,8 @@ final class QuantizedProducts extends OnnxProducts {
         CodeGrid grid = grids.get(0);
         int ranges = grid.ranges().size();
         if (grids.size() > 1 && ranges > 1) {
-            throw new ExportException(name + ": a twin has one pair of scales for all heads, not " + grids.size());
+            throw new ExportException(name + ": has twin scales for " + grids.size()
+                    + " heads; exported are twins with one pair for all");
         }
         List<String> values = ranges == 1 ? List.of(x) : twins(name, x, grid);
         List<String> results = new ArrayList<>();
@@ -112,7 +129,10 @@ final class QuantizedProducts extends OnnxProducts {
         return results;
     }
 
-    /** Of each element the value in one of the two ranges, and zero in the other. Limits are those of softmax: nothing is negative. */
+    /**
+     * Of each element the value in one of the two ranges, and zero in the other. Ranges with limits are those of softmax, whose
+     * values are not negative; those without are cut by clipping their codes.
+     */
     private List<String> twins(String name, String x, CodeGrid grid) {
         CodeRange first = grid.ranges().get(0);
         if (!grid.nearest() && first.isUnlimited()) {

@@ -141,7 +141,8 @@ final class CpuProducts {
             return CpuBuffer.address(view);
         }
         long copy = worker.scratch(purpose, view.elements() * Float.BYTES);
-        worker.copy(Layout.of(view), Layout.dense(F32, IntStream.of(view.sizes()).asLongStream().toArray())).run(CpuBuffer.address(view), copy);
+        Layout dense = Layout.dense(F32, IntStream.of(view.sizes()).asLongStream().toArray());
+        worker.copy(Layout.of(view), dense).run(CpuBuffer.address(view), copy);
         return copy;
     }
 
