@@ -12,6 +12,14 @@ import org.bytedeco.dnnl.global.dnnl;
 final class CpuProducts {
     private static final int F32 = dnnl.dnnl_f32;
 
+    /** Finding a product by these few numbers takes much less time than by all that it consists of. */
+    private record LinearKey(int ranges, int rows, int inputs, int outputs, boolean bias, boolean integer) {
+    }
+
+    /** The same of attention: strides are those of the result. */
+    private record MatmulKey(int ranges, int n, int k, int m, boolean transposed, int codeType, long rowStride, long columnStride) {
+    }
+
     private final IntegerPath path;
     private final Coder coder;
 
@@ -50,9 +58,11 @@ final class CpuProducts {
         int rows = Math.toIntExact(rows(x, weights.inputs(), y, weights.outputs()));
         int ranges = grid.ranges().size();
         Layout plain = weights.transposed();
-        Layout layout = weights.isInteger() ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain;
-        CodeProduct product = new CodeProduct(worker, coder.codeType(), ranges, rows, weights.inputs(), layout,
-                weights.bias().isPresent(), Layout.dense(F32, rows, weights.outputs()));
+        LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), weights.bias().isPresent(),
+                weights.isInteger());
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.codeType(), ranges, rows, weights.inputs(),
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, key.bias,
+                Layout.dense(F32, rows, weights.outputs())));
         long[] codes = encode(worker, "a", CpuBuffer.address(x), x.elements(), grid);
         long[] scales = new long[ranges];
         FloatBuffer weightScales = CpuBuffer.at(weights.scales(), weights.outputs() * Float.BYTES).asFloatBuffer();
@@ -86,8 +96,10 @@ final class CpuProducts {
         long[] codesA = encodeHeads(worker, "a", a, gridsA);
         long[] codesB = encodeHeads(worker, "b", transposed ? b.transpose() : b, gridsB);
         int ranges = codesA.length;
-        Layout layout = transposed ? Layout.dense(path.codeType(), m, k).transposed() : Layout.dense(path.codeType(), k, m);
-        CodeProduct product = new CodeProduct(worker, path.codeType(), ranges, n, k, layout, false, Layout.of(c.at(0)));
+        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, path.codeType(), c.stride(1), c.stride(2));
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, path.codeType(), ranges, n, k,
+                transposed ? Layout.dense(path.codeType(), m, k).transposed() : Layout.dense(path.codeType(), k, m), false,
+                Layout.of(c.at(0))));
         for (int head = 0; head < heads; head++) {
             long[] left = new long[ranges];
             long[] scales = new long[ranges];
