@@ -28,6 +28,17 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
                 new BackendUnderTest("cuda, emulated, older device, no cuBLAS, other orders", BackendUnderTest::older));
     }
 
+    /** One of them, without what makes it slower: for whole calibrations. */
+    public static Stream<BackendUnderTest> quickGpu() {
+        return EmulatedGpu.isBuilt() ? Stream.of(new BackendUnderTest("cuda, emulated", BackendUnderTest::quick))
+                : gpus().limit(1);
+    }
+
+    private static Backend quick() {
+        new EmulatedGpu();
+        return new CudaBackend(CudaSettings.standard());
+    }
+
     /** Each piece of memory as large as asked for, and no more: accesses are checked against that. */
     private static Backend checked() {
         new EmulatedGpu().set("guard", 1);

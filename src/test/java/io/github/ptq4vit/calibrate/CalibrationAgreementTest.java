@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
@@ -43,23 +44,32 @@ class CalibrationAgreementTest {
     /** Logits of quantised networks are chaotic; their errors are compared as golden/README.md says. */
     private static final double LOGITS = 2;
 
-    private final Backend backend = new CpuBackend(2);
     private final List<GoldenFolder> folders = GoldenFolder.folders().stream().map(GoldenFolder::open).toList();
 
     @AfterAll
     void close() {
         folders.forEach(GoldenFolder::close);
-        backend.close();
     }
 
     @TestFactory
     Stream<DynamicNode> aWholeCalibrationMakesTheReferencesChoices() {
-        return folders.stream().map(folder -> DynamicContainer.dynamicContainer(folder.toString(), folder.runs().stream()
-                .filter(run -> !run.grad().equals("reference"))
-                .map(run -> DynamicTest.dynamicTest(run.name(), () -> calibrate(folder, run)))));
+        return folders.stream().map(folder -> DynamicContainer.dynamicContainer(folder.toString(), backends().map(subject ->
+                DynamicContainer.dynamicContainer(subject.name(), folder.runs().stream()
+                        .filter(run -> !run.grad().equals("reference"))
+                        .map(run -> DynamicTest.dynamicTest(run.name(), () -> calibrate(folder, run, subject)))))));
     }
 
-    private void calibrate(GoldenFolder folder, GoldenRun run) {
+    private static Stream<BackendUnderTest> backends() {
+        return Stream.concat(Stream.of(new BackendUnderTest("cpu", () -> new CpuBackend(2))), BackendUnderTest.quickGpu());
+    }
+
+    private void calibrate(GoldenFolder folder, GoldenRun run, BackendUnderTest subject) {
+        try (Backend backend = subject.open().get()) {
+            calibrate(folder, run, backend);
+        }
+    }
+
+    private void calibrate(GoldenFolder folder, GoldenRun run, Backend backend) {
         VisionTransformer model = GoldenVit.model(folder);
         Tensor pixels = folder.inputs().read("calib");
         BitWidths bits = new BitWidths(run.weightBits(), run.activationBits());
@@ -70,7 +80,7 @@ class CalibrationAgreementTest {
         CalibrationResult result = Calibrator.of(model).on(backend).config(config).run(new CalibrationImages(ids, pixels));
         assertEquals(folder.layers().stream().map(GoldenFolder.Layer::name).toList(),
                 result.layers().stream().map(layer -> layer.name()).toList());
-        compareChoices(folder, run, result);
+        compareChoices(folder, run, result, backend);
         String set = folder.inputs().contains("heldout") ? "heldout" : "calib";
         Tensor logits = QuantizedVit.logits(backend, model, result.layers(), folder.inputs().read(set));
         Tensor truth = folder.raw().read(set.equals("heldout") ? "heldout_logits" : "logits");
@@ -81,7 +91,7 @@ class CalibrationAgreementTest {
     }
 
     /** Search by search, as long as what came before in the layer was chosen alike. */
-    private void compareChoices(GoldenFolder folder, GoldenRun run, CalibrationResult result) {
+    private void compareChoices(GoldenFolder folder, GoldenRun run, CalibrationResult result, Backend backend) {
         boolean cosine = run.metric().equals("cosine");
         int compared = 0;
         int ties = 0;
@@ -107,7 +117,8 @@ class CalibrationAgreementTest {
                     double lost = (best - score(search, ours, g)) / Math.abs(best);
                     ties += ours != search.best()[g] ? 1 : 0;
                     double allowed = 2 * (cosine ? COSINE_SCORE : HESSIAN_SCORE);
-                    if (i == 0 && lost > allowed && bestWithTheLargestOnTheOtherSide(folder, run, layer, search, g, ours, allowed)) {
+                    if (i == 0 && lost > allowed && bestWithTheLargestOnTheOtherSide(backend, folder, run, layer, search, g, ours,
+                            allowed)) {
                         largest++;
                         continue;
                     }
@@ -128,8 +139,8 @@ class CalibrationAgreementTest {
      * odd number: the element of that magnitude lies on a rounding tie by construction, and if it is negative, the last bit
      * of our activations decides between two codes. With the interval moved by that bit the choice must be the best.
      */
-    private boolean bestWithTheLargestOnTheOtherSide(GoldenFolder folder, GoldenRun run, GoldenFolder.Layer layer, Search search,
-            int group, int choice, double allowed) {
+    private boolean bestWithTheLargestOnTheOtherSide(Backend backend, GoldenFolder folder, GoldenRun run,
+            GoldenFolder.Layer layer, Search search, int group, int choice, double allowed) {
         try (Scope scope = backend.scope()) {
             GoldenLayer golden = new GoldenLayer(folder, run, layer, backend, scope);
             Operand searched = GoldenLayer.side(search.operand());

@@ -35,6 +35,7 @@ final class CudaScoring implements Backend.Scoring {
                 || !problem.bias().map(View::isDense).orElse(true)) {
             throw new IllegalArgumentException("Left operand, outputs, weights and bias of a problem must be dense: " + problem);
         }
+        IntegerProducts.checkLength(problem.k());
     }
 
     @Override
@@ -45,6 +46,10 @@ final class CudaScoring implements Backend.Scoring {
         }
         if (candidates.isEmpty()) {
             return new double[0][];
+        }
+        List<CodeGrid> left = searched == Operand.LEFT ? candidates.get(0) : fixed;
+        if (left.size() > 1 && problem.heads() == 1) {
+            throw new IllegalArgumentException("Without heads the left operand has one grid, not " + left.size());
         }
         boolean several = fixed.size() > 1 || candidates.get(0).size() > 1;
         int scales = !several ? 1 : problem.heads() > 1 ? problem.heads() : problem.columnGroups();

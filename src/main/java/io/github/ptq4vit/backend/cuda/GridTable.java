@@ -1,11 +1,8 @@
 package io.github.ptq4vit.backend.cuda;
 
-import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
-import io.github.ptq4vit.backend.DataType;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.List;
 
 /** Grids as the kernels read them: {@code CodeGrid} of {@code cuda-kernels/codes.cuh}, one after the other. */
@@ -18,18 +15,14 @@ final class GridTable {
 
     /** Copies grids to memory that the scope owns; returns its address. */
     static long upload(CudaDevice device, CudaScope scope, List<CodeGrid> grids) {
-        int size = grids.size() * BYTES;
-        ByteBuffer words = ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
-        for (CodeGrid grid : grids) {
-            for (int range = 0; range < 2; range++) {
-                CodeRange r = grid.ranges().get(Math.min(range, grid.ranges().size() - 1));
-                words.putFloat(r.step()).putFloat(r.from()).putFloat(r.to()).putInt(r.min()).putInt(r.max());
-            }
-            words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0);
+        return Tables.upload(device, scope, (long) grids.size() * BYTES, words -> grids.forEach(grid -> write(grid, words)));
+    }
+
+    private static void write(CodeGrid grid, ByteBuffer words) {
+        for (int range = 0; range < 2; range++) {
+            CodeRange r = grid.ranges().get(Math.min(range, grid.ranges().size() - 1));
+            words.putFloat(r.step()).putFloat(r.from()).putFloat(r.to()).putInt(r.min()).putInt(r.max());
         }
-        Buffer buffer = scope.buffer(DataType.INT8, size);
-        long address = ((CudaBuffer) buffer).address();
-        device.transfers().upload((from, piece) -> piece.put(words.array(), (int) from, piece.remaining()), address, size);
-        return address;
+        words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0);
     }
 }

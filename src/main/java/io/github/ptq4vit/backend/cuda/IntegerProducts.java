@@ -89,7 +89,8 @@ final class IntegerProducts {
         }
     }
 
-    private static void checkLength(int k) {
+    /** Throws if sums of so many products of codes may not be exact. */
+    static void checkLength(int k) {
         if (k > LONGEST) {
             throw new IllegalArgumentException("Sums of " + k + " products of codes may not fit int32; at most " + LONGEST);
         }

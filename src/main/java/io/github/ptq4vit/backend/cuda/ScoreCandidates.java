@@ -92,15 +92,25 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
     }
 
     /**
-     * Whether all candidates have two ranges told apart by limits, the first of which is the same in all of them: its product
-     * need be multiplied only once.
+     * Whether the candidates' first ranges are multiplied apart, and what they give is subtracted from the outputs: of GELU's
+     * twin the first range is the same in all candidates of a search. It must not depend on the company a candidate is in.
      */
-    boolean sharesFirstRange() {
-        return searched == Operand.LEFT && allGrids().stream().allMatch(grid -> grid.ranges().size() == 2 && !grid.nearest())
-                && candidates.stream().allMatch(grids -> firstRanges(grids).equals(firstRanges(candidates.get(0))));
+    boolean hasFirstRangeApart() {
+        return searched == Operand.LEFT && allGrids().stream().allMatch(grid -> grid.ranges().size() == 2 && !grid.nearest()
+                && grid.ranges().get(0).isUnlimited());
     }
 
-    /** Only the first range, which is the same in all. */
+    /** The first candidate after {@code from} whose first ranges are others than that one's. */
+    int firstRangesEnd(int from) {
+        List<CodeGrid> first = firstRanges(candidates.get(from));
+        int end = from + 1;
+        while (end < count() && firstRanges(candidates.get(end)).equals(first)) {
+            end++;
+        }
+        return end;
+    }
+
+    /** The first ranges of the first candidate alone. */
     ScoreCandidates firstRange() {
         return new ScoreCandidates(searched, scales, fixed, List.of(firstRanges(candidates.get(0))));
     }

@@ -24,6 +24,8 @@ final class ScoreRun {
     private static final int LARGE_TILE = 128;
     /** Shorter products are over before what larger tiles save shows. */
     private static final int DEEP = 256;
+    /** Large tiles are enough if with so many turns each they keep all multiprocessors busy. */
+    private static final int TURNS_SHARED_OUT = 16;
     /** Blocks a multiprocessor that there should be: candidates are shared out until there are. */
     private static final int BLOCKS_A_MULTIPROCESSOR = 4;
     /** Numbers that a warp leaves of a row, and warps that share a row of a tile, in comparisons of rows. */
@@ -31,13 +33,12 @@ final class ScoreRun {
     private static final int PIECES = 2;
 
     private final CudaDevice device;
-    private final CudaScope scope;
     private final MatmulProblem problem;
     private final ScoreCandidates all;
     private final boolean left;
     private final boolean comparesRows;
     private final boolean floatLeft;
-    private final boolean sharesFirstRange;
+    private final boolean firstRangeApart;
     private final ScoreLayout layout;
     private final List<ScoreLayout.Rows> runs;
     private final long blocks;
@@ -50,13 +51,12 @@ final class ScoreRun {
      */
     ScoreRun(CudaDevice device, CudaScoring scoring, CudaScope scope, MatmulProblem problem, ScoreCandidates all, int from, int to) {
         this.device = device;
-        this.scope = scope;
         this.problem = problem;
         this.all = all;
         this.left = all.searched() == Operand.LEFT;
         this.comparesRows = problem.distance() == Distance.COSINE || problem.distance() == Distance.PEARSON;
         this.floatLeft = !left && all.fixed().isEmpty();
-        this.sharesFirstRange = !comparesRows && all.sharesFirstRange();
+        this.firstRangeApart = !comparesRows && all.hasFirstRangeApart();
         this.layout = layout(from, to);
         this.runs = left ? layout.leftRows() : layout.rightRows();
         this.blocks = Tables.upload(device, scope, (long) layout.blocks().size() * ScoreLayout.RowBlock.BYTES,
@@ -71,44 +71,51 @@ final class ScoreRun {
             return small;
         }
         ScoreLayout large = ScoreLayout.of(problem, all, false, LARGE_TILE, from, to);
-        // unless more than a fifth of the large tiles would be empty, or there would be too few of them
+        // unless they would cover a quarter more, or be too few; whatever the candidates are: their losses must not depend on it
         boolean full = large.allTiles() * LARGE_TILE * LARGE_TILE * 4 <= small.allTiles() * SMALL_TILE * SMALL_TILE * 5;
-        return full && large.allTiles() * ((all.count() + 1) / 2) >= device.multiprocessors() ? large : small;
+        return full && large.allTiles() * TURNS_SHARED_OUT >= device.multiprocessors() ? large : small;
     }
 
     /** The losses {@code [candidates][groups]}. */
     double[][] losses() {
-        ScoreCandidates scored = sharesFirstRange ? all.secondRanges() : all;
-        Optional<ScoreCodes> first = sharesFirstRange ? Optional.of(codes(scope, all.firstRange())) : Optional.empty();
-        long firstSteps = sharesFirstRange ? steps(scope, all.firstRange()) : 0;
         double[][] losses = new double[all.count()][];
-        int most = atATime(scored);
-        for (int start = 0; start < all.count(); start += most) {
-            ScoreCandidates some = scored.part(start, Math.min(all.count(), start + most));
-            try (CudaScope temporary = new CudaScope(device.memory())) {
-                CandidateTables tables = CandidateTables.upload(device, temporary, some);
-                ScoreCodes codes = codes(temporary, some);
-                long partial = bytes(temporary, some.count() * partialBytes());
-                if (comparesRows) {
-                    long moments = bytes(temporary, some.count() * momentBytes());
-                    compareRows(some, tables, codes, steps(temporary, some), moments);
-                    similarities(some, moments, partial);
-                } else if (floatLeft) {
-                    compareFloats(some, codes, steps(temporary, some), partial);
-                } else {
-                    compareCodes(some, tables, codes, steps(temporary, some), first, firstSteps, partial);
-                }
-                double[][] sums = sums(temporary, partial, some.count());
-                System.arraycopy(sums, 0, losses, start, sums.length);
-            }
+        int most = atATime();
+        for (int start = 0; start < all.count();) {
+            int end = Math.min(all.count(), start + most);
+            ScoreCandidates some = all.part(start, firstRangeApart ? Math.min(end, all.firstRangesEnd(start)) : end);
+            double[][] own = losses(some);
+            System.arraycopy(own, 0, losses, start, own.length);
+            start += own.length;
         }
         all.spread(losses);
         return losses;
     }
 
+    private double[][] losses(ScoreCandidates some) {
+        try (CudaScope scope = new CudaScope(device.memory())) {
+            ScoreCandidates scored = firstRangeApart ? some.secondRanges() : some;
+            CandidateTables tables = CandidateTables.upload(device, scope, scored);
+            ScoreCodes codes = codes(scope, scored);
+            long steps = steps(scope, scored);
+            long partial = bytes(scope, scored.count() * partialBytes());
+            if (comparesRows) {
+                long moments = bytes(scope, scored.count() * momentBytes());
+                compareRows(scored, tables, codes, steps, moments);
+                similarities(scored, moments, partial);
+            } else if (floatLeft) {
+                compareFloats(scored, codes, steps, partial);
+            } else {
+                long firstCodes = firstRangeApart ? codes(scope, some.firstRange()).address() : 0;
+                long firstSteps = firstRangeApart ? steps(scope, some.firstRange()) : 0;
+                compareCodes(scored, tables, codes, steps, firstCodes, firstSteps, partial);
+            }
+            return sums(scope, partial, scored.count());
+        }
+    }
+
     /** Elements, of operands in codes. */
-    private void compareCodes(ScoreCandidates some, CandidateTables tables, ScoreCodes codes, long steps,
-            Optional<ScoreCodes> first, long firstSteps, long partial) {
+    private void compareCodes(ScoreCandidates some, CandidateTables tables, ScoreCodes codes, long steps, long firstCodes,
+            long firstSteps, long partial) {
         // a turn takes two candidates of the operand along the tile's columns, or the two ranges of L, which then lies there
         boolean transposed = left || some.ranges() == 2;
         ScoreCodes a = transposed == left ? fixed.orElseThrow() : codes;
@@ -117,8 +124,8 @@ final class ScoreRun {
         int share = share(tables.most(), together);
         Launch launch = device.launch(layout.side() == LARGE_TILE ? Kernel.SCORE_TILE128_S8 : Kernel.SCORE_TILE64_S8)
                 .words(shape(tables.most(), share, some.ranges(), transposed, layout.inner(), codes, a, b))
-                .address(a.address()).address(b.address()).address(first.map(ScoreCodes::address).orElse(0L))
-                .address(firstSteps).address(blocks).address(tables.lists()).address(tables.counts()).address(steps)
+                .address(a.address()).address(b.address()).address(firstCodes).address(firstSteps)
+               .address(blocks).address(tables.lists()).address(tables.counts()).address(steps)
                 .view(problem.output());
         optional(launch, weight());
         optional(launch, problem.bias());
@@ -218,8 +225,8 @@ final class ScoreRun {
     }
 
     /** How many candidates are scored at a time. */
-    private int atATime(ScoreCandidates scored) {
-        long each = ScoreCodes.bytes(scored.codedRanges(), ScoreLayout.count(runs), problem.k()) + partialBytes()
+    private int atATime() {
+        long each = ScoreCodes.bytes(all.codedRanges(), ScoreLayout.count(runs), problem.k()) + partialBytes()
                 + (comparesRows ? momentBytes() : 0);
         long budget = Math.min(MOST_BYTES, device.memory().availableBytes() / FREE_SHARE);
         return (int) Math.max(2, Math.min(MOST_CANDIDATES, budget / each / 2 * 2));
