@@ -53,6 +53,11 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
         }
     }
 
+    /** Architecture, transform and the scales of every layer as JSON, in the words of the manifest. */
+    public byte[] scalesJson() {
+        return ManifestJson.scales(this);
+    }
+
     private static Tensor read(SafetensorsFile file, String name, Shape shape) {
         if (!file.info(name).shape().equals(shape)) {
             throw new ArtifactException(file.path() + ": tensor " + name + " has shape " + file.info(name).shape()

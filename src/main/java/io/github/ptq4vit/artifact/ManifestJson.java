@@ -56,9 +56,30 @@ final class ManifestJson {
             LayerRole role = roles.get(layer.name());
             ObjectNode node = layers.addObject().put("name", layer.name())
                     .put("role", role.name().toLowerCase(Locale.ROOT)).put("unit", unit);
-            node.set(left(role), QuantizerJson.write(layer.left()));
-            node.set(right(role), QuantizerJson.write(layer.right()));
+            putQuantizers(node, role, layer);
         }));
+        return bytes(root);
+    }
+
+    /** The scales of a model and what they belong to, for those who build the quantised network with other means. */
+    static byte[] scales(Checkpoint checkpoint) {
+        Architecture config = checkpoint.model().model().config();
+        ObjectNode root = JSON.createObjectNode();
+        root.set("architecture", architecture(config));
+        root.put("transform", checkpoint.transform());
+        ArrayNode layers = root.putArray("layers");
+        Map<String, QuantizedLayer> quantized = checkpoint.model().byName();
+        config.layers().forEach(layer -> putQuantizers(layers.addObject().put("name", layer.name())
+                .put("role", layer.role().name().toLowerCase(Locale.ROOT)), layer.role(), quantized.get(layer.name())));
+        return bytes(root);
+    }
+
+    private static void putQuantizers(ObjectNode node, LayerRole role, QuantizedLayer layer) {
+        node.set(left(role), QuantizerJson.write(layer.left()));
+        node.set(right(role), QuantizerJson.write(layer.right()));
+    }
+
+    private static byte[] bytes(ObjectNode root) {
         try {
             DefaultPrettyPrinter printer = new DefaultPrettyPrinter();
             printer.indentObjectsWith(new DefaultIndenter("  ", "\n"));

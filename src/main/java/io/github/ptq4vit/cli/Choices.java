@@ -3,6 +3,7 @@ package io.github.ptq4vit.cli;
 import io.github.ptq4vit.calibrate.GradientSource;
 import io.github.ptq4vit.calibrate.Metric;
 import io.github.ptq4vit.calibrate.SearchMode;
+import io.github.ptq4vit.export.OnnxOptions;
 import io.github.ptq4vit.quant.TwinRule;
 import java.util.Arrays;
 import java.util.Iterator;
@@ -21,6 +22,8 @@ final class Choices {
         register(commands, GradientSource.class);
         register(commands, SearchMode.class);
         register(commands, TwinRule.class);
+        register(commands, OnnxOptions.WeightType.class);
+        register(commands, ExportCommand.Format.class);
     }
 
     /** A constant as the word for it. */

@@ -13,7 +13,7 @@ import picocli.CommandLine.Spec;
 @Command(name = "ptq4vit", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
         description = "Post-training quantisation of vision transformers.",
         subcommands = {CalibrateCommand.class, EvaluateCommand.class, CompareCommand.class, ModelsCommand.class,
-            DevicesCommand.class, QuickstartCommand.class},
+            ExportCommand.class, DevicesCommand.class, QuickstartCommand.class},
         footer = {"", "Try: ptq4vit quickstart", "Exit codes: 0 done, 1 failed, 2 wrong use"})
 public final class Main implements Runnable {
     static final int FAILED = 1;

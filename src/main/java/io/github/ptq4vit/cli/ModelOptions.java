@@ -5,7 +5,9 @@ import io.github.ptq4vit.model.ModelException;
 import io.github.ptq4vit.model.ReadOptions;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Function;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 
 /** What to know of float32 weights that their file does not tell. */
 final class ModelOptions {
@@ -21,13 +23,18 @@ final class ModelOptions {
     private Optional<Integer> imageSize = Optional.empty();
 
     ReadOptions read(CommonOptions common) {
+        return read(common::wrong);
+    }
+
+    /** @param wrong makes the failure of a wrong use from a sentence */
+    ReadOptions read(Function<String, ParameterException> wrong) {
         if (imageSize.isPresent() && (imageSize.get() < 1 || imageSize.get() > 1 << 14)) {
-            throw common.wrong("The image size must be 1 to " + (1 << 14) + " pixels, for example 224, not " + imageSize.get());
+            throw wrong.apply("The image size must be 1 to " + (1 << 14) + " pixels, for example 224, not " + imageSize.get());
         }
         try {
             return new ReadOptions(optional(heads), optional(imageSize), arch.map(KnownModel::named));
         } catch (ModelException e) {
-            throw common.wrong(e.getMessage());
+            throw wrong.apply(e.getMessage());
         }
     }
 

@@ -67,15 +67,10 @@ public final class QuantizedArithmetic implements Arithmetic {
         require(outputs > 0 && codes.length > 0 && codes.length % outputs == 0, q, codes.length + " codes do not fit "
                 + outputs + " outputs");
         int inputs = codes.length / outputs;
-        float[] steps = q.weightSteps(outputs);
         if (!q.left().isEmpty()) {
-            return backend.linear(scope, codes, steps, inputs, bias);
+            return backend.linear(scope, codes, q.weightSteps(outputs), inputs, bias);
         }
-        float[] numbers = new float[codes.length];
-        for (int i = 0; i < numbers.length; i++) {
-            numbers[i] = codes[i] * steps[i / inputs];
-        }
-        return backend.linear(scope, Tensor.of(Shape.of(outputs, inputs), numbers), bias);
+        return backend.linear(scope, Tensor.of(Shape.of(outputs, inputs), q.dequantizedWeight(outputs)), bias);
     }
 
     private static void require(boolean fine, QuantizedLayer layer, String rule) {

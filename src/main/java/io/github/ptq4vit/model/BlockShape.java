@@ -79,12 +79,12 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
     }
 
     /** Name of the bias by relative position. */
-    String positionTable() {
+    public String positionTable() {
         return name + ".attn.relative_position_bias_table";
     }
 
     /** Name of the factors for what attention (1) or the MLP (2) adds. */
-    String layerScale(int part) {
+    public String layerScale(int part) {
         return name + ".ls" + part + ".gamma";
     }
 

@@ -16,7 +16,7 @@ public enum Pooling {
     }
 
     /** timm's name of the normalisation. */
-    String norm() {
+    public String norm() {
         return norm;
     }
 }

@@ -37,7 +37,7 @@ public record Windows(int grid, int size, int shift) {
     }
 
     /** For each token in window order its place in the grid, row by row. */
-    int[] order() {
+    public int[] order() {
         int[] order = new int[grid * grid];
         for (int i = 0; i < order.length; i++) {
             order[i] = (shiftedRow(i) + shift) % grid * grid + (shiftedColumn(i) + shift) % grid;
@@ -53,7 +53,7 @@ public record Windows(int grid, int size, int shift) {
      * @return {@code [windows, heads, tokens, tokens]} of a shifted grid, else {@code [1, heads, tokens, tokens]}, since all
      *     windows are alike
      */
-    Tensor bias(Tensor table) {
+    public Tensor bias(Tensor table) {
         int heads = table.shape().size(1);
         int n = tokens();
         int windows = shift == 0 ? 1 : count();

@@ -38,6 +38,17 @@ public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> 
         return steps;
     }
 
+    /** What the codes of the weight stand for, {@code [outputs, inputs]}. */
+    public float[] dequantizedWeight(int outputs) {
+        float[] steps = weightSteps(outputs);
+        int inputs = weightCodes.length / outputs;
+        float[] numbers = new float[weightCodes.length];
+        for (int i = 0; i < numbers.length; i++) {
+            numbers[i] = weightCodes[i] * steps[i / inputs];
+        }
+        return numbers;
+    }
+
     /** Codes of a weight {@code [outputs, inputs]} whose rows are split evenly over uniform quantisers. */
     public static byte[] codes(float[] weight, List<Quantizer> groups) {
         byte[] codes = new byte[weight.length];

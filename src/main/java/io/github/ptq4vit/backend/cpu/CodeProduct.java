@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.BackendException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.LongStream;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -18,7 +19,6 @@ final class CodeProduct {
 
     private final Worker worker;
     private final List<Term> terms = new ArrayList<>();
-    private final boolean bias;
 
     /**
      * @param ranges how many pairs of codes are summed
@@ -29,7 +29,6 @@ final class CodeProduct {
     CodeProduct(Worker worker, int codeType, int ranges, int n, int k, Layout weights, boolean bias, Layout destination,
             Epilogue.Kind... steps) {
         this.worker = worker;
-        this.bias = bias;
         boolean integer = codeType == dnnl.dnnl_s8;
         int piece = integer ? k : Math.min(k, EXACT_INTEGERS / (128 * 128) - 1);
         Layout source = Layout.dense(codeType, n, k);
@@ -41,19 +40,22 @@ final class CodeProduct {
                 if (!terms.isEmpty()) {
                     epilogue = epilogue.then(Epilogue.Kind.ACCUMULATE);
                 }
+                // a product's own bias is free, one added afterwards takes half as long as the product; but it comes
+                // before a multiplication by columns
+                boolean ownBias = bias && integer && terms.isEmpty();
                 if (last) {
-                    epilogue = bias ? epilogue.then(Epilogue.Kind.ADD_COLUMNS) : epilogue;
+                    epilogue = bias && !integer ? epilogue.then(Epilogue.Kind.ADD_COLUMNS) : epilogue;
                     epilogue = epilogue.then(steps);
                 }
                 Worker.Product key = new Worker.Product(length == k ? source : resized(source, n, length),
-                        length == k ? weights : resized(weights, length, (int) weights.size(-1)), false, destination, epilogue);
+                        length == k ? weights : resized(weights, length, (int) weights.size(-1)), ownBias, destination, epilogue);
                 long weightOffset = weights.isPacked() ? 0 : start * weights.strides().get(0);
                 if (weights.isPacked() && !terms.isEmpty()
                         && dnnl.dnnl_memory_desc_equal(worker.product(key).weights(), packedLayout()) == 0) {
                     throw new BackendException("oneDNN packs the weights of one product in two ways: " + key);
                 }
                 terms.add(new Term(range, (long) start * bytes(codeType), weightOffset * bytes(codeType), key,
-                        worker.product(key).primitive(), last));
+                        worker.product(key).primitive(), ownBias, bias && !integer && last, last));
             }
         }
     }
@@ -77,20 +79,19 @@ final class CodeProduct {
      */
     void run(long[] a, long[] b, long[] scales, long biasAddress, long destination, long... extras) {
         for (Term term : terms) {
-            int count = 4 + (term.last ? extras.length + (bias ? 1 : 0) : 0);
-            long[] arguments = new long[count];
-            arguments[0] = a[term.range] + term.sourceOffset;
-            arguments[1] = b[term.range] + term.weightOffset;
-            arguments[2] = destination;
-            arguments[3] = scales[term.range];
-            if (term.last) {
-                int at = 4;
-                if (bias) {
-                    arguments[at++] = biasAddress;
-                }
-                System.arraycopy(extras, 0, arguments, at, extras.length);
+            LongStream.Builder arguments = LongStream.builder();
+            arguments.add(a[term.range] + term.sourceOffset).add(b[term.range] + term.weightOffset);
+            if (term.ownBias) {
+                arguments.add(biasAddress);
             }
-            term.primitive.run(arguments);
+            arguments.add(destination).add(scales[term.range]);
+            if (term.addsBias) {
+                arguments.add(biasAddress);
+            }
+            if (term.last) {
+                LongStream.of(extras).forEach(arguments::add);
+            }
+            term.primitive.run(arguments.build().toArray());
         }
     }
 
@@ -102,7 +103,11 @@ final class CodeProduct {
         return type == dnnl.dnnl_s8 ? 1 : 4;
     }
 
+    /**
+     * @param ownBias whether the bias is an argument of the product
+     * @param addsBias whether the bias is the first tensor of the epilogue's steps
+     */
     private record Term(int range, long sourceOffset, long weightOffset, Worker.Product key, Primitive primitive,
-            boolean last) {
+            boolean ownBias, boolean addsBias, boolean last) {
     }
 }

@@ -14,6 +14,10 @@ import org.bytedeco.dnnl.global.dnnl;
 final class Coder {
     private static final int F32 = dnnl.dnnl_f32;
 
+    /** What a division depends on but for the divisor. */
+    private record DivisionKey(int codeType, long count, int min, int max, boolean masked) {
+    }
+
     private final int codeType;
 
     /** @param codeType oneDNN's number of the codes' type, int8 or float32 */
@@ -49,14 +53,17 @@ final class Coder {
     }
 
     private void divide(Worker worker, long numbers, long count, CodeRange range, long codes, long mask) {
-        Epilogue epilogue = Epilogue.clip(range.min(), range.max());
-        if (codeType == F32) {
-            epilogue = epilogue.then(Epilogue.Kind.ROUND);
-        }
-        if (mask != 0) {
-            epilogue = epilogue.then(Epilogue.Kind.MULTIPLY);
-        }
-        Primitive divide = worker.binary(dnnl.dnnl_binary_div, line(F32, count), line(F32, 1), line(codeType, count), epilogue);
+        DivisionKey key = new DivisionKey(codeType, count, range.min(), range.max(), mask != 0);
+        Primitive divide = worker.cached(key, () -> {
+            Epilogue epilogue = Epilogue.clip(range.min(), range.max());
+            if (codeType == F32) {
+                epilogue = epilogue.then(Epilogue.Kind.ROUND);
+            }
+            if (key.masked) {
+                epilogue = epilogue.then(Epilogue.Kind.MULTIPLY);
+            }
+            return worker.binary(dnnl.dnnl_binary_div, line(F32, count), line(F32, 1), line(codeType, count), epilogue);
+        });
         if (mask == 0) {
             divide.run(numbers, scalar(worker, range.step()), codes);
         } else {

@@ -4,12 +4,21 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.View;
 import java.nio.FloatBuffer;
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.bytedeco.dnnl.global.dnnl;
 
 /** The products of the forward and backward pass: float32, and of codes. */
 final class CpuProducts {
     private static final int F32 = dnnl.dnnl_f32;
+
+    /** Finding a product by these few numbers takes much less time than by all that it consists of. */
+    private record LinearKey(int ranges, int rows, int inputs, int outputs, boolean bias, boolean integer) {
+    }
+
+    /** The same of attention: strides are those of the result. */
+    private record MatmulKey(int ranges, int n, int k, int m, boolean transposed, int codeType, long rowStride, long columnStride) {
+    }
 
     private final IntegerPath path;
     private final Coder coder;
@@ -49,9 +58,11 @@ final class CpuProducts {
         int rows = Math.toIntExact(rows(x, weights.inputs(), y, weights.outputs()));
         int ranges = grid.ranges().size();
         Layout plain = weights.transposed();
-        Layout layout = weights.isInteger() ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain;
-        CodeProduct product = new CodeProduct(worker, coder.codeType(), ranges, rows, weights.inputs(), layout,
-                weights.bias().isPresent(), Layout.dense(F32, rows, weights.outputs()));
+        LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), weights.bias().isPresent(),
+                weights.isInteger());
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.codeType(), ranges, rows, weights.inputs(),
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, key.bias,
+                Layout.dense(F32, rows, weights.outputs())));
         long[] codes = encode(worker, "a", CpuBuffer.address(x), x.elements(), grid);
         long[] scales = new long[ranges];
         FloatBuffer weightScales = CpuBuffer.at(weights.scales(), weights.outputs() * Float.BYTES).asFloatBuffer();
@@ -67,37 +78,64 @@ final class CpuProducts {
     }
 
     void quantizedMatmul(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        if (gridsB.get(0).ranges().size() != 1) {
+            throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
+        }
         for (int image = 0; image < a.size(0); image++) {
-            for (int head = 0; head < a.size(1); head++) {
-                quantizedMatmul(worker, a.at(image).at(head), gridsA.get(gridsA.size() == 1 ? 0 : head),
-                        b.at(image).at(head), gridsB.get(gridsB.size() == 1 ? 0 : head), c.at(image).at(head));
-            }
+            matmulOfImage(worker, a.at(image), gridsA, b.at(image), gridsB, c.at(image));
         }
     }
 
-    private void quantizedMatmul(Worker worker, View a, CodeGrid gridA, View b, CodeGrid gridB, View c) {
-        if (gridB.ranges().size() != 1) {
-            throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
+    /** Of one image, {@code [heads, n, k]} times {@code [heads, k, m]}. */
+    private void matmulOfImage(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        int heads = a.size(0);
+        int n = a.size(1);
+        int k = a.size(2);
+        int m = b.size(2);
+        boolean transposed = b.stride(1) == 1;
+        long[] codesA = encodeHeads(worker, "a", a, gridsA);
+        long[] codesB = encodeHeads(worker, "b", transposed ? b.transpose() : b, gridsB);
+        int ranges = codesA.length;
+        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, path.codeType(), c.stride(1), c.stride(2));
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, path.codeType(), ranges, n, k,
+                transposed ? Layout.dense(path.codeType(), m, k).transposed() : Layout.dense(path.codeType(), k, m), false,
+                Layout.of(c.at(0))));
+        for (int head = 0; head < heads; head++) {
+            long[] left = new long[ranges];
+            long[] scales = new long[ranges];
+            for (int range = 0; range < ranges; range++) {
+                left[range] = codesA[range] + (long) head * n * k * coder.bytesPerCode();
+                scales[range] = scales(worker, range, m);
+                FloatBuffer columns = CpuBuffer.at(scales[range], m * Float.BYTES).asFloatBuffer();
+                float scale = grid(gridsA, head).ranges().get(range).step() * grid(gridsB, head).ranges().get(0).step();
+                for (int column = 0; column < m; column++) {
+                    columns.put(column, scale);
+                }
+            }
+            long right = codesB[0] + (long) head * k * m * coder.bytesPerCode();
+            product.run(left, same(right, ranges), scales, 0, CpuBuffer.address(c.at(head)));
         }
-        int n = a.size(0);
-        int k = a.size(1);
-        int m = b.size(1);
-        int ranges = gridA.ranges().size();
-        long[] codesA = encode(worker, "a", gathered(worker, "gathered a", a), (long) n * k, gridA);
-        boolean transposed = b.stride(0) == 1;
-        long[] codesB = encode(worker, "b", gathered(worker, "gathered b", transposed ? b.transpose() : b), (long) k * m, gridB);
-        Layout layout = transposed ? Layout.dense(path.codeType(), m, k).transposed() : Layout.dense(path.codeType(), k, m);
-        long[] scales = new long[ranges];
-        for (int range = 0; range < ranges; range++) {
-            scales[range] = scales(worker, range, m);
-            FloatBuffer columns = CpuBuffer.at(scales[range], m * Float.BYTES).asFloatBuffer();
-            float scale = gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
-            for (int column = 0; column < m; column++) {
-                columns.put(column, scale);
+    }
+
+    private static CodeGrid grid(List<CodeGrid> grids, int head) {
+        return grids.get(grids.size() == 1 ? 0 : head);
+    }
+
+    /** Codes of {@code [heads, rows, columns]} for each range, dense. */
+    private long[] encodeHeads(Worker worker, String operand, View view, List<CodeGrid> grids) {
+        long numbers = gathered(worker, "gathered " + operand, view);
+        if (grids.size() == 1) {
+            return encode(worker, operand, numbers, view.elements(), grids.get(0));
+        }
+        long size = view.elements() / view.size(0);
+        long[] codes = codes(worker, operand, view.elements(), grids.get(0).ranges().size());
+        for (int head = 0; head < view.size(0); head++) {
+            for (int range = 0; range < codes.length; range++) {
+                coder.encode(worker, numbers + head * size * Float.BYTES, size, grids.get(head), range,
+                        codes[range] + head * size * coder.bytesPerCode());
             }
         }
-        new CodeProduct(worker, path.codeType(), ranges, n, k, layout, false, Layout.of(c)).run(codesA, same(codesB[0], ranges), scales, 0,
-                CpuBuffer.address(c));
+        return codes;
     }
 
     private static long rows(View x, int inputs, View y, int outputs) {
@@ -115,15 +153,24 @@ final class CpuProducts {
             return CpuBuffer.address(view);
         }
         long copy = worker.scratch(purpose, view.elements() * Float.BYTES);
-        worker.copy(Layout.of(view), Layout.dense(F32, view.size(0), view.size(1))).run(CpuBuffer.address(view), copy);
+        Layout dense = Layout.dense(F32, IntStream.of(view.sizes()).asLongStream().toArray());
+        worker.copy(Layout.of(view), dense).run(CpuBuffer.address(view), copy);
         return copy;
     }
 
     private long[] encode(Worker worker, String operand, long numbers, long count, CodeGrid grid) {
-        long[] codes = new long[grid.ranges().size()];
+        long[] codes = codes(worker, operand, count, grid.ranges().size());
         for (int range = 0; range < codes.length; range++) {
-            codes[range] = worker.scratch("codes " + operand + range, count * coder.bytesPerCode());
             coder.encode(worker, numbers, count, grid, range, codes[range]);
+        }
+        return codes;
+    }
+
+    /** Room for the codes of each range. */
+    private long[] codes(Worker worker, String operand, long count, int ranges) {
+        long[] codes = new long[ranges];
+        for (int range = 0; range < ranges; range++) {
+            codes[range] = worker.scratch("codes " + operand + range, count * coder.bytesPerCode());
         }
         return codes;
     }

@@ -225,8 +225,9 @@ final class Worker {
         return scratch.containsKey(purpose);
     }
 
+    /** What was made for a key before, else what is made now. Keys of other types never meet. */
     @SuppressWarnings("unchecked")
-    private <T> T cached(Object key, Supplier<T> compile) {
+    <T> T cached(Object key, Supplier<T> compile) {
         Object known = compiled.get(key);
         if (known == null) {
             known = compile.get();
