@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
@@ -51,9 +52,12 @@ class SearchAgreementTest {
     /** Quantised outputs: rounding of a sum, relative to the largest output; and rows in which a code may differ by one. */
     private static final double OUTPUT = 2e-6;
     private static final int HANDFUL = 4;
+    /** On an emulated GPU one bit width is searched: the kernels are the same for all, and slow there. */
+    private static final int BITS_ON_GPU = 8;
 
     private final Backend integers = new CpuBackend(2);
     private final Backend floats = CpuBackend.withFloatProducts(2);
+    private final List<Backend> gpus = BackendUnderTest.quickGpu().map(gpu -> gpu.open().get()).toList();
     private final List<GoldenFolder> folders = GoldenFolder.folders().stream().map(GoldenFolder::open).toList();
     /** Worst deviation over its bound, by folder and metric. */
     private final Map<String, Double> margins = new TreeMap<>();
@@ -66,6 +70,7 @@ class SearchAgreementTest {
         folders.forEach(GoldenFolder::close);
         integers.close();
         floats.close();
+        gpus.forEach(Backend::close);
     }
 
     @TestFactory
@@ -97,12 +102,16 @@ class SearchAgreementTest {
                         .map(layer -> DynamicTest.dynamicTest(layer.name(), () -> check.run(folder, run, layer)))))));
     }
 
+    private List<Backend> backends(GoldenRun run) {
+        return Stream.concat(Stream.of(integers, floats), run.weightBits() == BITS_ON_GPU ? gpus.stream() : Stream.empty()).toList();
+    }
+
     private void checkSearches(GoldenFolder folder, GoldenRun run, GoldenFolder.Layer layer) {
         if (layer.isSoftmaxTwin()) {
             counts.merge(folder + ": softmax twins whose searches were left out", 1, Integer::sum);
             return;
         }
-        for (Backend backend : List.of(integers, floats)) {
+        for (Backend backend : backends(run)) {
             try (Scope scope = backend.scope()) {
                 GoldenLayer golden = new GoldenLayer(folder, run, layer, backend, scope);
                 Map<Operand, List<Quantizer>> current = new HashMap<>(
@@ -206,7 +215,7 @@ class SearchAgreementTest {
         if (layer.isSoftmaxTwin() || expected.isEmpty()) {
             return;
         }
-        for (Backend backend : List.of(integers, floats)) {
+        for (Backend backend : backends(run)) {
             try (Scope scope = backend.scope()) {
                 GoldenLayer golden = new GoldenLayer(folder, run, layer, backend, scope);
                 Map<Operand, int[]> last = last(run, layer);
