@@ -35,7 +35,9 @@ final class LossCheck {
     private static final double MASSIVE = 100;
     /** Measured over expected divergence from which the scales are moved. */
     private static final double UNDERESTIMATED = 3;
-    private static final float STEP = (float) Math.sqrt(2);
+    private static final double STEP = Math.sqrt(2);
+    /** Of a scale in one turn: by a factor of 256 at most. */
+    private static final int MOST_STEPS = 16;
     private static final int TURNS = 3;
 
     private final Backend backend;
@@ -100,9 +102,9 @@ final class LossCheck {
     private QuantizedLayer moved(int unit, Layer layer, QuantizedLayer from, DoubleFunction<QuantizedLayer> scaled) {
         QuantizedLayer best = from;
         double smallest = divergence(unit, layer, from);
-        for (float step : new float[] {STEP, 1 / STEP}) {
-            for (float factor = step;; factor *= step) {
-                QuantizedLayer next = scaled.apply(factor);
+        for (double step : new double[] {STEP, 1 / STEP}) {
+            for (int steps = 1; steps <= MOST_STEPS; steps++) {
+                QuantizedLayer next = scaled.apply(Math.pow(step, steps));
                 double divergence = divergence(unit, layer, next);
                 if (!(divergence < smallest)) {
                     break;
