@@ -81,36 +81,41 @@ final class LossCheck {
         // the metric sums over the images; half of it is the divergence to second order
         SearchTrace last = found.traces().get(found.traces().size() - 1);
         double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.sizes(0)[0];
-        double measured = divergence(unit, data.layer(), found.layer());
-        if (measured <= UNDERESTIMATED * forecast) {
+        Measured start = measured(unit, data.layer(), found.layer());
+        if (start.divergence <= UNDERESTIMATED * forecast) {
             return found.layer();
         }
         float[] weight = model.weight(data.layer()).toArray();
-        QuantizedLayer best = found.layer();
+        Measured best = start;
         for (int turn = 0; turn < TURNS; turn++) {
-            QuantizedLayer before = best;
-            QuantizedLayer middle = moved(unit, data.layer(), before, factor -> scaled(before, factor, 1, weight));
-            best = moved(unit, data.layer(), middle, factor -> scaled(middle, 1, factor, weight));
-            if (best.equals(before)) {
+            Measured before = best;
+            Measured middle = moved(unit, data.layer(), before, factor -> scaled(before.layer, factor, 1, weight));
+            best = moved(unit, data.layer(), middle, factor -> scaled(middle.layer, 1, factor, weight));
+            if (best == before) {
                 break;
             }
         }
-        return best;
+        return best.layer;
+    }
+
+    /** A version of a layer and what it costs. */
+    private record Measured(QuantizedLayer layer, double divergence) {
+    }
+
+    private Measured measured(int unit, Layer layer, QuantizedLayer version) {
+        return new Measured(version, divergence(unit, layer, version));
     }
 
     /** The best of a layer's versions with a scale larger, or smaller, by more and more steps. */
-    private QuantizedLayer moved(int unit, Layer layer, QuantizedLayer from, DoubleFunction<QuantizedLayer> scaled) {
-        QuantizedLayer best = from;
-        double smallest = divergence(unit, layer, from);
+    private Measured moved(int unit, Layer layer, Measured from, DoubleFunction<QuantizedLayer> scaled) {
+        Measured best = from;
         for (double step : new double[] {STEP, 1 / STEP}) {
             for (int steps = 1; steps <= MOST_STEPS; steps++) {
-                QuantizedLayer next = scaled.apply(Math.pow(step, steps));
-                double divergence = divergence(unit, layer, next);
-                if (!(divergence < smallest)) {
+                Measured next = measured(unit, layer, scaled.apply(Math.pow(step, steps)));
+                if (!(next.divergence < best.divergence)) {
                     break;
                 }
                 best = next;
-                smallest = divergence;
             }
             if (best != from) {
                 break;

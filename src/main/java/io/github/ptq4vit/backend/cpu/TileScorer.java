@@ -136,20 +136,21 @@ final class TileScorer {
     /** The fixed right operand of this tile's own product, as the product wants it. */
     private long fixedRight(CodeProduct product) {
         CodeGrid grid = inputs.rightGrid(0, head);
-        long bytes = product.packedFor().map(key -> worker.product(key).weightBytes())
-                .orElse((long) problem.k() * problem.m() * inputs.coder.bytesPerCode());
         // what is packed may hang on the tile's height
-        return inputs.codes.fixed(new KeptCodes.Place(Operand.RIGHT, tile.batch(), 0, tile.rows()), grid, bytes,
+        return inputs.codes.fixed(new KeptCodes.Place(Operand.RIGHT, tile.batch(), 0, tile.rows()), grid, rightBytes(product),
                 kept -> encodeRight(product, grid, kept[0]))[0];
     }
 
     /** A candidate for the right operand of this tile's own product. */
     private long candidateRight(CodeProduct product, int candidate) {
-        long bytes = product.packedFor().map(key -> worker.product(key).weightBytes())
-                .orElse((long) problem.k() * problem.m() * inputs.coder.bytesPerCode());
-        long codes = worker.scratch("tile right", bytes);
+        long codes = worker.scratch("tile right", rightBytes(product));
         encodeRight(product, inputs.rightGrid(candidate, head), codes);
         return codes;
+    }
+
+    private long rightBytes(CodeProduct product) {
+        return product.packedFor().map(key -> worker.product(key).weightBytes())
+                .orElse((long) problem.k() * problem.m() * inputs.coder.bytesPerCode());
     }
 
     private void encodeRight(CodeProduct product, CodeGrid grid, long codes) {
