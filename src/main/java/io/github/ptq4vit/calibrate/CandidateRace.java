@@ -70,7 +70,11 @@ final class CandidateRace {
         for (int part = 1; part < ends.length; part++) {
             board.advance(board.runners(bounds, part), part);
         }
-        return board.finished();
+        double[][] losses = board.finished();
+        boolean decided = IntStream.range(0, candidates.groups())
+                .allMatch(group -> Arrays.stream(losses).anyMatch(loss -> !Double.isNaN(loss[group])));
+        // losses so small that they are rounding alone may all exceed what another search computed
+        return decided || reached.isEmpty() ? losses : run(candidates, Optional.empty(), scorer);
     }
 
     /** Where every candidate stands, group by group: groups run their races independently. */
