@@ -10,7 +10,7 @@ import java.util.Optional;
  * @param left L, {@code [batch, n, k]}, dense
  * @param right R, {@code [batch, k, m]} dense or with k and m exchanged in memory
  * @param output O including the bias, {@code [batch, n, m]}, dense
- * @param weight w of {@link Distance#SQUARED}, as output, not negative
+ * @param weight w of {@link Distance#SQUARED}, as output, not negative; other distances have none, whatever is given
  * @param bias {@code [m]}
  * @param heads how many consecutive entries of the batch form one image; 1 for a linear layer
  * @param columnGroups into how many equal parts the columns of R are split, each with its own scale; 1 for attention
@@ -33,6 +33,7 @@ public record MatmulProblem(View left, View right, View output, Optional<View> w
             throw new IllegalArgumentException("Operands do not fit: L " + left + ", R " + right + ", O " + output + ", w "
                     + weight + ", heads " + heads + ", column groups " + columnGroups);
         }
+        weight = distance == Distance.SQUARED ? weight : Optional.empty();
         order = List.copyOf(order);
         if (!order.isEmpty() && left.size(0) == 1) {
             throw new IllegalArgumentException("The units of a single product are its rows");

@@ -4,9 +4,9 @@ import io.github.ptq4vit.backend.BackendException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.LongStream;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
+import org.bytedeco.javacpp.IntPointer;
 
 /**
  * The value of quantised operands multiplied: {@code sum over ranges of (codes of A) x (codes of B) * (scale a column)},
@@ -17,26 +17,32 @@ final class CodeProduct {
     /** float32 holds every integer up to here. */
     private static final int EXACT_INTEGERS = 1 << 24;
 
+    private static final IntPointer SHIFT = new IntPointer(1L).put(CodeForm.SHIFTED.shift());
+
     private final Worker worker;
+    private final boolean integer;
     private final List<Term> terms = new ArrayList<>();
 
     /**
+     * @param first form of A's codes
      * @param ranges how many pairs of codes are summed
      * @param weights layout of B as {@link #run} gets it: packed, or strided with sizes {@code [k, m]}
+     * @param columnScales whether there is a scale a column, or one for all
      * @param destination layout of the result, {@code [n, m]} float32
      * @param steps on the finished sum
      */
-    CodeProduct(Worker worker, int codeType, int ranges, int n, int k, Layout weights, boolean bias, Layout destination,
-            Epilogue.Kind... steps) {
+    CodeProduct(Worker worker, CodeForm first, int ranges, int n, int k, Layout weights, boolean columnScales, boolean bias,
+            Layout destination, Epilogue.Kind... steps) {
         this.worker = worker;
-        boolean integer = codeType == dnnl.dnnl_s8;
+        this.integer = first == CodeForm.SHIFTED;
         int piece = integer ? k : Math.min(k, EXACT_INTEGERS / (128 * 128) - 1);
-        Layout source = Layout.dense(codeType, n, k);
+        Layout source = Layout.dense(first.type(), n, k);
         for (int range = 0; range < ranges; range++) {
             for (int start = 0; start < k; start += piece) {
                 int length = Math.min(piece, k - start);
                 boolean last = range == ranges - 1 && start + length == k;
-                Epilogue epilogue = integer ? Epilogue.NONE.scaled() : Epilogue.of(Epilogue.Kind.MULTIPLY_COLUMNS);
+                Epilogue epilogue = integer ? Epilogue.scaled(columnScales)
+                        : Epilogue.of(columnScales ? Epilogue.Kind.MULTIPLY_COLUMNS : Epilogue.Kind.MULTIPLY_ALL);
                 if (!terms.isEmpty()) {
                     epilogue = epilogue.then(Epilogue.Kind.ACCUMULATE);
                 }
@@ -47,15 +53,16 @@ final class CodeProduct {
                     epilogue = bias && !integer ? epilogue.then(Epilogue.Kind.ADD_COLUMNS) : epilogue;
                     epilogue = epilogue.then(steps);
                 }
-                Worker.Product key = new Worker.Product(length == k ? source : resized(source, n, length),
-                        length == k ? weights : resized(weights, length, (int) weights.size(-1)), ownBias, destination, epilogue);
-                long weightOffset = weights.isPacked() ? 0 : start * weights.strides().get(0);
+                Worker.Product key = new Worker.Product(length == k ? source : source.resized(n, length),
+                        length == k ? weights : weights.resized(length, weights.size(-1)), ownBias, destination, epilogue);
+                long weightOffset = weights.isPacked() ? 0 : start * weights.stride(0);
                 if (weights.isPacked() && !terms.isEmpty()
                         && dnnl.dnnl_memory_desc_equal(worker.product(key).weights(), packedLayout()) == 0) {
                     throw new BackendException("oneDNN packs the weights of one product in two ways: " + key);
                 }
-                terms.add(new Term(range, (long) start * bytes(codeType), weightOffset * bytes(codeType), key,
-                        worker.product(key).primitive(), ownBias, bias && !integer && last, last));
+                terms.add(new Term(range, (long) start * first.bytes(), weightOffset * first.bytes(), key,
+                        worker.product(key).primitive(), ownBias, bias && !integer && last, last,
+                        new long[worker.product(key).primitive().arguments()]));
             }
         }
     }
@@ -73,41 +80,42 @@ final class CodeProduct {
     /**
      * @param a address of A's codes for each range
      * @param b address of B's codes for each range
-     * @param scales address of the column scales for each range
+     * @param scales address of the scale or scales for each range
      * @param biasAddress address of {@code [m]}, ignored without bias
      * @param extras addresses of the tensors that the steps take
      */
     void run(long[] a, long[] b, long[] scales, long biasAddress, long destination, long... extras) {
         for (Term term : terms) {
-            LongStream.Builder arguments = LongStream.builder();
-            arguments.add(a[term.range] + term.sourceOffset).add(b[term.range] + term.weightOffset);
+            long[] arguments = term.arguments;
+            arguments[0] = a[term.range] + term.sourceOffset;
+            arguments[1] = b[term.range] + term.weightOffset;
+            int next = 2;
             if (term.ownBias) {
-                arguments.add(biasAddress);
+                arguments[next++] = biasAddress;
             }
-            arguments.add(destination).add(scales[term.range]);
+            arguments[next++] = destination;
+            arguments[next++] = scales[term.range];
+            if (integer) {
+                arguments[next++] = SHIFT.address();
+            }
             if (term.addsBias) {
-                arguments.add(biasAddress);
+                arguments[next++] = biasAddress;
             }
             if (term.last) {
-                LongStream.of(extras).forEach(arguments::add);
+                System.arraycopy(extras, 0, arguments, next, extras.length);
             }
-            term.primitive.run(arguments.build().toArray());
+            term.primitive.run(arguments);
         }
     }
 
-    private static Layout resized(Layout layout, long rows, long columns) {
-        return new Layout(layout.type(), List.of(rows, columns), layout.strides());
-    }
-
-    private static int bytes(int type) {
-        return type == dnnl.dnnl_s8 ? 1 : 4;
-    }
-
     /**
+     * One call of oneDNN.
+     *
      * @param ownBias whether the bias is an argument of the product
      * @param addsBias whether the bias is the first tensor of the epilogue's steps
+     * @param arguments room for the addresses
      */
     private record Term(int range, long sourceOffset, long weightOffset, Worker.Product key, Primitive primitive,
-            boolean ownBias, boolean addsBias, boolean last) {
+            boolean ownBias, boolean addsBias, boolean last, long[] arguments) {
     }
 }

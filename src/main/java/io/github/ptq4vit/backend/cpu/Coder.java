@@ -3,7 +3,6 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -15,22 +14,17 @@ final class Coder {
     private static final int F32 = dnnl.dnnl_f32;
 
     /** What a division depends on but for the divisor. */
-    private record DivisionKey(int codeType, long count, int min, int max, boolean masked) {
+    private record DivisionKey(CodeForm form, long count, int min, int max, boolean masked) {
     }
 
-    private final int codeType;
+    private final CodeForm form;
 
-    /** @param codeType oneDNN's number of the codes' type, int8 or float32 */
-    Coder(int codeType) {
-        this.codeType = codeType;
+    Coder(CodeForm form) {
+        this.form = form;
     }
 
-    int bytesPerCode() {
-        return codeType == dnnl.dnnl_s8 ? 1 : 4;
-    }
-
-    int codeType() {
-        return codeType;
+    CodeForm form() {
+        return form;
     }
 
     /** Writes the codes of {@code count} numbers in one range of a grid. */
@@ -47,34 +41,37 @@ final class Coder {
             }
             long mask = worker.scratch("mask", count * Float.BYTES);
             worker.binary(below ? dnnl.dnnl_binary_lt : dnnl.dnnl_binary_ge, line(F32, count), line(F32, 1),
-                    line(F32, count), Epilogue.NONE).run(numbers, scalar(worker, below ? range.to() : range.from()), mask);
+                    line(F32, count), Epilogue.NONE).run(numbers, worker.scalar(below ? range.to() : range.from()), mask);
             divide(worker, numbers, count, range, codes, mask);
         }
     }
 
     private void divide(Worker worker, long numbers, long count, CodeRange range, long codes, long mask) {
-        DivisionKey key = new DivisionKey(codeType, count, range.min(), range.max(), mask != 0);
+        DivisionKey key = new DivisionKey(form, count, range.min(), range.max(), mask != 0);
         Primitive divide = worker.cached(key, () -> {
             Epilogue epilogue = Epilogue.clip(range.min(), range.max());
-            if (codeType == F32) {
+            if (form != CodeForm.SIGNED) {
                 epilogue = epilogue.then(Epilogue.Kind.ROUND);
             }
             if (key.masked) {
                 epilogue = epilogue.then(Epilogue.Kind.MULTIPLY);
             }
-            return worker.binary(dnnl.dnnl_binary_div, line(F32, count), line(F32, 1), line(codeType, count), epilogue);
+            if (form.shift() != 0) {
+                epilogue = epilogue.plus(form.shift());
+            }
+            return worker.binary(dnnl.dnnl_binary_div, line(F32, count), line(F32, 1), line(form.type(), count), epilogue);
         });
         if (mask == 0) {
-            divide.run(numbers, scalar(worker, range.step()), codes);
+            divide.run(numbers, worker.scalar(range.step()), codes);
         } else {
-            divide.run(numbers, scalar(worker, range.step()), codes, mask);
+            divide.run(numbers, worker.scalar(range.step()), codes, mask);
         }
     }
 
     /** By the definition: the rule compares two roundings, and is too rare to be worth a chain of operations. */
     private void encodeNearest(long numbers, int count, CodeGrid grid, int index, long codes) {
         FloatBuffer from = CpuBuffer.at(numbers, Math.multiplyExact(count, Float.BYTES)).asFloatBuffer();
-        if (codeType == F32) {
+        if (form == CodeForm.NUMBERS) {
             FloatBuffer to = CpuBuffer.at(codes, count * Float.BYTES).asFloatBuffer();
             for (int i = 0; i < count; i++) {
                 to.put(i, grid.code(index, from.get(i)));
@@ -82,18 +79,12 @@ final class Coder {
         } else {
             ByteBuffer to = CpuBuffer.at(codes, count);
             for (int i = 0; i < count; i++) {
-                to.put(i, (byte) grid.code(index, from.get(i)));
+                to.put(i, (byte) (grid.code(index, from.get(i)) + form.shift()));
             }
         }
     }
 
     private static Layout line(int type, long count) {
         return Layout.dense(type, count);
-    }
-
-    private static long scalar(Worker worker, float value) {
-        long address = worker.scratch("scalar", Float.BYTES);
-        CpuBuffer.at(address, Float.BYTES).order(ByteOrder.nativeOrder()).putFloat(0, value);
-        return address;
     }
 }

@@ -109,7 +109,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public Linear linear(Scope owner, byte[] codes, float[] steps, int inputs, Optional<Tensor> bias) {
-        CpuBuffer plain = ((CpuScope) owner).bytes((long) codes.length * (path == IntegerPath.INT8 ? 1 : Float.BYTES));
+        CpuBuffer plain = ((CpuScope) owner).bytes((long) codes.length * path.second().bytes());
         ByteBuffer memory = CpuBuffer.at(plain.address(), Math.toIntExact(plain.elements()));
         if (path == IntegerPath.INT8) {
             memory.put(codes);
@@ -233,7 +233,7 @@ public final class CpuBackend implements Backend {
     @Override
     public void addSquare(View x, float factor, View sum) {
         Layout line = Layout.dense(F32, x.elements());
-        Epilogue scaleAndAdd = new Epilogue(false, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
+        Epilogue scaleAndAdd = new Epilogue(Epilogue.Scales.NONE, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
                 Epilogue.Step.of(Epilogue.Kind.ACCUMULATE)));
         Worker.current().binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum));
     }
@@ -258,11 +258,13 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void gather(View from, int[] rows, View to) {
-        long bytes = from.elements() / from.size(0) * Float.BYTES;
-        long source = dense(from);
-        long target = dense(to);
+        int length = Math.toIntExact(from.elements() / from.size(0));
+        dense(from);
+        dense(to);
+        Rows source = new Rows(from, length);
+        Rows target = new Rows(to, length);
         for (int i = 0; i < rows.length; i++) {
-            Pointer.memcpy(new Address(target + i * bytes), new Address(source + rows[i] * bytes), bytes);
+            target.put(i, source, rows[i]);
         }
     }
 
@@ -271,7 +273,7 @@ public final class CpuBackend implements Backend {
         if (codes.buffer().type() != DataType.INT8 || !codes.isDense()) {
             throw new IllegalArgumentException("Codes go to dense bytes, not " + codes);
         }
-        new Coder(dnnl.dnnl_s8).encode(Worker.current(), dense(x), x.elements(), grid, range, CpuBuffer.address(codes));
+        new Coder(CodeForm.SIGNED).encode(Worker.current(), dense(x), x.elements(), grid, range, CpuBuffer.address(codes));
     }
 
     @Override

@@ -1,6 +1,8 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CodeGrid;
+import java.nio.FloatBuffer;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
@@ -20,6 +22,7 @@ final class CpuLinear implements Backend.Linear {
     private final Optional<Long> scales;
     private final CpuScope owner;
     private final Map<Object, Packed> packed = new ConcurrentHashMap<>();
+    private final Map<CodeGrid, long[]> productScales = new ConcurrentHashMap<>();
 
     /**
      * @param plain address of {@code [outputs, inputs]} numbers, float32 or int8
@@ -51,8 +54,19 @@ final class CpuLinear implements Backend.Linear {
         return bias;
     }
 
-    long scales() {
-        return scales.orElseThrow();
+    /** For each range of the input's grid the address of what a sum of products of codes is worth, {@code [outputs]}. */
+    long[] scales(CodeGrid grid) {
+        return productScales.computeIfAbsent(grid, g -> {
+            FloatBuffer own = CpuBuffer.at(scales.orElseThrow(), outputs * Float.BYTES).asFloatBuffer();
+            return g.ranges().stream().mapToLong(range -> {
+                long address = owner.bytes((long) outputs * Float.BYTES).address();
+                FloatBuffer products = CpuBuffer.at(address, outputs * Float.BYTES).asFloatBuffer();
+                for (int output = 0; output < outputs; output++) {
+                    products.put(output, range.step() * own.get(output));
+                }
+                return address;
+            }).toArray();
+        });
     }
 
     /** Throws unless the weights are codes, or numbers, as asked, and their scope is open. */

@@ -2,30 +2,32 @@ package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.View;
-import java.nio.FloatBuffer;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
-import java.util.stream.LongStream;
 import org.bytedeco.dnnl.global.dnnl;
 
 /** The products of the forward and backward pass: float32, and of codes. */
 final class CpuProducts {
     private static final int F32 = dnnl.dnnl_f32;
+    private static final String[] SCALES = {"scale of range 0", "scale of range 1"};
+    private static final String[] CODES_A = {"codes a of range 0", "codes a of range 1"};
+    private static final String[] CODES_B = {"codes b"};
 
     /** Finding a product by these few numbers takes much less time than by all that it consists of. */
     private record LinearKey(int ranges, int rows, int inputs, int outputs, boolean bias, boolean integer) {
     }
 
     /** The same of attention: strides are those of the result. */
-    private record MatmulKey(int ranges, int n, int k, int m, boolean transposed, int codeType, long rowStride, long columnStride) {
+    private record MatmulKey(int ranges, int n, int k, int m, boolean transposed, CodeForm form, long rowStride, long columnStride) {
     }
 
-    private final IntegerPath path;
-    private final Coder coder;
+    private final Coder first;
+    private final Coder second;
 
     CpuProducts(IntegerPath path) {
-        this.path = path;
-        this.coder = new Coder(path.codeType());
+        this.first = new Coder(path.first());
+        this.second = new Coder(path.second());
     }
 
     void linear(Worker worker, View x, CpuLinear weights, View y) {
@@ -60,21 +62,12 @@ final class CpuProducts {
         Layout plain = weights.transposed();
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), weights.bias().isPresent(),
                 weights.isInteger());
-        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.codeType(), ranges, rows, weights.inputs(),
-                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, key.bias,
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, true, key.bias,
                 Layout.dense(F32, rows, weights.outputs())));
-        long[] codes = encode(worker, "a", CpuBuffer.address(x), x.elements(), grid);
-        long[] scales = new long[ranges];
-        FloatBuffer weightScales = CpuBuffer.at(weights.scales(), weights.outputs() * Float.BYTES).asFloatBuffer();
-        for (int range = 0; range < ranges; range++) {
-            scales[range] = scales(worker, range, weights.outputs());
-            FloatBuffer columns = CpuBuffer.at(scales[range], weights.outputs() * Float.BYTES).asFloatBuffer();
-            for (int column = 0; column < weights.outputs(); column++) {
-                columns.put(column, grid.ranges().get(range).step() * weightScales.get(column));
-            }
-        }
+        long[] codes = encode(worker, first, CpuBuffer.address(x), x.elements(), grid);
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
-        product.run(codes, same(b, ranges), scales, weights.bias().orElse(0L), CpuBuffer.address(y));
+        product.run(codes, same(b, ranges), weights.scales(grid), weights.bias().orElse(0L), CpuBuffer.address(y));
     }
 
     void quantizedMatmul(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
@@ -93,26 +86,23 @@ final class CpuProducts {
         int k = a.size(2);
         int m = b.size(2);
         boolean transposed = b.stride(1) == 1;
-        long[] codesA = encodeHeads(worker, "a", a, gridsA);
-        long[] codesB = encodeHeads(worker, "b", transposed ? b.transpose() : b, gridsB);
+        long[] codesA = encodeHeads(worker, first, a, gridsA);
+        long[] codesB = encodeHeads(worker, second, transposed ? b.transpose() : b, gridsB);
         int ranges = codesA.length;
-        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, path.codeType(), c.stride(1), c.stride(2));
-        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, path.codeType(), ranges, n, k,
-                transposed ? Layout.dense(path.codeType(), m, k).transposed() : Layout.dense(path.codeType(), k, m), false,
-                Layout.of(c.at(0))));
+        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, first.form(), c.stride(1), c.stride(2));
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, n, k,
+                transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
+                false, false, Layout.of(c.at(0))));
         for (int head = 0; head < heads; head++) {
             long[] left = new long[ranges];
             long[] scales = new long[ranges];
             for (int range = 0; range < ranges; range++) {
-                left[range] = codesA[range] + (long) head * n * k * coder.bytesPerCode();
-                scales[range] = scales(worker, range, m);
-                FloatBuffer columns = CpuBuffer.at(scales[range], m * Float.BYTES).asFloatBuffer();
-                float scale = grid(gridsA, head).ranges().get(range).step() * grid(gridsB, head).ranges().get(0).step();
-                for (int column = 0; column < m; column++) {
-                    columns.put(column, scale);
-                }
+                left[range] = codesA[range] + (long) head * n * k * first.form().bytes();
+                Scratch scale = worker.memory(SCALES[range], Float.BYTES);
+                scale.floats().put(0, grid(gridsA, head).ranges().get(range).step() * grid(gridsB, head).ranges().get(0).step());
+                scales[range] = scale.address();
             }
-            long right = codesB[0] + (long) head * k * m * coder.bytesPerCode();
+            long right = codesB[0] + (long) head * k * m * second.form().bytes();
             product.run(left, same(right, ranges), scales, 0, CpuBuffer.address(c.at(head)));
         }
     }
@@ -122,17 +112,17 @@ final class CpuProducts {
     }
 
     /** Codes of {@code [heads, rows, columns]} for each range, dense. */
-    private long[] encodeHeads(Worker worker, String operand, View view, List<CodeGrid> grids) {
-        long numbers = gathered(worker, "gathered " + operand, view);
+    private long[] encodeHeads(Worker worker, Coder coder, View view, List<CodeGrid> grids) {
+        long numbers = gathered(worker, coder == first ? "gathered a" : "gathered b", view);
         if (grids.size() == 1) {
-            return encode(worker, operand, numbers, view.elements(), grids.get(0));
+            return encode(worker, coder, numbers, view.elements(), grids.get(0));
         }
         long size = view.elements() / view.size(0);
-        long[] codes = codes(worker, operand, view.elements(), grids.get(0).ranges().size());
+        long[] codes = codes(worker, coder, view.elements(), grids.get(0).ranges().size());
         for (int head = 0; head < view.size(0); head++) {
             for (int range = 0; range < codes.length; range++) {
                 coder.encode(worker, numbers + head * size * Float.BYTES, size, grids.get(head), range,
-                        codes[range] + head * size * coder.bytesPerCode());
+                        codes[range] + head * size * coder.form().bytes());
             }
         }
         return codes;
@@ -158,8 +148,8 @@ final class CpuProducts {
         return copy;
     }
 
-    private long[] encode(Worker worker, String operand, long numbers, long count, CodeGrid grid) {
-        long[] codes = codes(worker, operand, count, grid.ranges().size());
+    private long[] encode(Worker worker, Coder coder, long numbers, long count, CodeGrid grid) {
+        long[] codes = codes(worker, coder, count, grid.ranges().size());
         for (int range = 0; range < codes.length; range++) {
             coder.encode(worker, numbers, count, grid, range, codes[range]);
         }
@@ -167,19 +157,17 @@ final class CpuProducts {
     }
 
     /** Room for the codes of each range. */
-    private long[] codes(Worker worker, String operand, long count, int ranges) {
+    private long[] codes(Worker worker, Coder coder, long count, int ranges) {
         long[] codes = new long[ranges];
         for (int range = 0; range < ranges; range++) {
-            codes[range] = worker.scratch("codes " + operand + range, count * coder.bytesPerCode());
+            codes[range] = worker.scratch((coder == first ? CODES_A : CODES_B)[range], count * coder.form().bytes());
         }
         return codes;
     }
 
     private static long[] same(long address, int count) {
-        return LongStream.generate(() -> address).limit(count).toArray();
-    }
-
-    private static long scales(Worker worker, int range, int columns) {
-        return worker.scratch("scales" + range, (long) columns * Float.BYTES);
+        long[] addresses = new long[count];
+        Arrays.fill(addresses, address);
+        return addresses;
     }
 }

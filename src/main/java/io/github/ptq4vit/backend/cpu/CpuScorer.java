@@ -133,7 +133,7 @@ final class CpuScorer {
         if (searched == Operand.LEFT || problem.batch() > 1) {
             return count;
         }
-        long bytes = (long) problem.k() * problem.m() * (path == IntegerPath.INT8 ? 1 : Float.BYTES);
+        long bytes = (long) problem.k() * problem.m() * path.first().bytes();
         return (int) Math.max(1, Math.min(count, KeptCodes.MOST_BYTES / bytes));
     }
 

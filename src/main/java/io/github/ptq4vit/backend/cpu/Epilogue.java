@@ -7,7 +7,9 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_post_ops;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_scales_mask;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_zero_points_mask;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
@@ -20,13 +22,18 @@ import org.bytedeco.dnnl.global.dnnl;
  * What a product or an elementwise operation does to each result while it is in registers, in order. Equal by value, to
  * be part of a primitive's key.
  *
- * @param columnScales whether an integer product is first of all scaled by a number a column
+ * @param scales what a product of codes is first of all multiplied by; none with other products
  * @param steps the post-operations
  */
-record Epilogue(boolean columnScales, List<Step> steps) {
+record Epilogue(Scales scales, List<Step> steps) {
 
     /** No post-operations. */
-    static final Epilogue NONE = new Epilogue(false, List.of());
+    static final Epilogue NONE = new Epilogue(Scales.NONE, List.of());
+
+    /** Scales of a product of codes. */
+    enum Scales {
+        NONE, ONE, ONE_A_COLUMN
+    }
 
     /** What a step does to the result r. */
     enum Kind {
@@ -46,6 +53,8 @@ record Epilogue(boolean columnScales, List<Step> steps) {
         ROUND,
         /** {@code r = alpha * r + beta}. */
         LINEAR,
+        /** {@code r *= t} for one number t. */
+        MULTIPLY_ALL,
         /** {@code r *= t} for one number t a column. */
         MULTIPLY_COLUMNS,
         /** {@code r += t} for one number t a column. */
@@ -60,30 +69,41 @@ record Epilogue(boolean columnScales, List<Step> steps) {
     }
 
     static Epilogue of(Kind... kinds) {
-        return new Epilogue(false, Stream.of(kinds).map(Step::of).toList());
+        return new Epilogue(Scales.NONE, Stream.of(kinds).map(Step::of).toList());
     }
 
     static Epilogue clip(float min, float max) {
-        return new Epilogue(false, List.of(new Step(Kind.CLIP, min, max)));
+        return new Epilogue(Scales.NONE, List.of(new Step(Kind.CLIP, min, max)));
     }
 
-    /** The same with integer column scales. */
-    Epilogue scaled() {
-        return new Epilogue(true, steps);
+    /** Then adds a number. */
+    Epilogue plus(float number) {
+        List<Step> all = new ArrayList<>(steps);
+        all.add(new Step(Kind.LINEAR, 1, number));
+        return new Epilogue(scales, all);
+    }
+
+    /** Of an integer product whose first factor is {@link CodeForm#SHIFTED}: its scale, or one a column, then the shift. */
+    static Epilogue scaled(boolean columns) {
+        return new Epilogue(columns ? Scales.ONE_A_COLUMN : Scales.ONE, List.of());
     }
 
     Epilogue then(Kind... kinds) {
-        return new Epilogue(columnScales, Stream.concat(steps.stream(), Stream.of(kinds).map(Step::of)).toList());
+        return new Epilogue(scales, Stream.concat(steps.stream(), Stream.of(kinds).map(Step::of)).toList());
     }
 
     /** Compiles to oneDNN's attributes; the arguments that the steps need are appended to {@code slots}. */
     dnnl_primitive_attr compile(Layout result, Slots slots) {
         dnnl_primitive_attr attributes = new dnnl_primitive_attr();
         OneDnn.check(dnnl_primitive_attr_create(attributes), "attributes");
-        if (columnScales) {
-            OneDnn.check(dnnl_primitive_attr_set_scales_mask(attributes, dnnl.DNNL_ARG_WEIGHTS, 1 << (result.rank() - 1)),
-                    "column scales");
-            slots.add(dnnl.DNNL_ARG_ATTR_SCALES | dnnl.DNNL_ARG_WEIGHTS, OneDnn.dense(dnnl.dnnl_f32, result.size(-1)));
+        if (scales != Scales.NONE) {
+            boolean columns = scales == Scales.ONE_A_COLUMN;
+            OneDnn.check(dnnl_primitive_attr_set_scales_mask(attributes, dnnl.DNNL_ARG_WEIGHTS,
+                    columns ? 1 << (result.rank() - 1) : 0), "scales");
+            slots.add(dnnl.DNNL_ARG_ATTR_SCALES | dnnl.DNNL_ARG_WEIGHTS,
+                    OneDnn.dense(dnnl.dnnl_f32, columns ? result.size(-1) : 1));
+            OneDnn.check(dnnl_primitive_attr_set_zero_points_mask(attributes, dnnl.DNNL_ARG_SRC, 0), "zero point");
+            slots.add(dnnl.DNNL_ARG_ATTR_ZERO_POINTS | dnnl.DNNL_ARG_SRC, OneDnn.dense(dnnl.dnnl_s32, 1));
         }
         dnnl_post_ops operations = new dnnl_post_ops();
         OneDnn.check(dnnl_post_ops_create(operations), "post-operations");
@@ -94,6 +114,7 @@ record Epilogue(boolean columnScales, List<Step> steps) {
                 case ACCUMULATE -> dnnl_post_ops_append_sum(operations, 1, 0, dnnl.dnnl_data_type_undef);
                 case SUBTRACT -> binary(operations, dnnl.dnnl_binary_sub, slots.add(slot, full(result)));
                 case MULTIPLY -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, full(result)));
+                case MULTIPLY_ALL -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, row(result, 1)));
                 case MULTIPLY_COLUMNS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, columns(result)));
                 case ADD_COLUMNS -> binary(operations, dnnl.dnnl_binary_add, slots.add(slot, columns(result)));
                 case SQUARE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_square, 0, 0);
@@ -114,9 +135,13 @@ record Epilogue(boolean columnScales, List<Step> steps) {
 
     /** One number a column, to be repeated along the other axes. */
     static dnnl_memory_desc columns(Layout result) {
+        return row(result, result.size(-1));
+    }
+
+    private static dnnl_memory_desc row(Layout result, long columns) {
         long[] sizes = new long[result.rank()];
         Arrays.fill(sizes, 1);
-        sizes[sizes.length - 1] = result.size(-1);
+        sizes[sizes.length - 1] = columns;
         return OneDnn.dense(dnnl.dnnl_f32, sizes);
     }
 

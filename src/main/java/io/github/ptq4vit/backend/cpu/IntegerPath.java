@@ -2,30 +2,39 @@ package io.github.ptq4vit.backend.cpu;
 
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
-import org.bytedeco.dnnl.global.dnnl;
 
 /**
  * Which arithmetic multiplies codes. Processors without VNNI may saturate sums of two products at 16 bits; one product of
  * extreme codes shows it.
  */
 enum IntegerPath {
-    /** int8 codes, int32 sums. */
-    INT8("int8 products, exact"),
+    /** Codes as bytes, int32 sums. */
+    INT8("int8 products, exact", CodeForm.SHIFTED, CodeForm.SIGNED),
     /** Codes as float32 numbers, exact for short enough k. */
-    FLOAT32("float32 products of codes (int8 products saturate on this processor)");
+    FLOAT32("float32 products of codes (int8 products saturate on this processor)", CodeForm.NUMBERS, CodeForm.NUMBERS);
 
     private final String words;
+    private final CodeForm first;
+    private final CodeForm second;
 
-    IntegerPath(String words) {
+    IntegerPath(String words, CodeForm first, CodeForm second) {
         this.words = words;
+        this.first = first;
+        this.second = second;
     }
 
     String words() {
         return words;
     }
 
-    int codeType() {
-        return this == INT8 ? dnnl.dnnl_s8 : dnnl.dnnl_f32;
+    /** Of a product's first factor. */
+    CodeForm first() {
+        return first;
+    }
+
+    /** Of its second factor. */
+    CodeForm second() {
+        return second;
     }
 
     /** Multiplies rows of extreme codes and looks whether the sums are right. */
@@ -33,20 +42,22 @@ enum IntegerPath {
         int n = 4;
         int k = 64;
         int m = 16;
-        ByteBuffer a = CpuBuffer.at(worker.scratch("probe a", (long) n * k), n * k);
-        ByteBuffer b = CpuBuffer.at(worker.scratch("probe b", (long) k * m), k * m);
-        byte[] extremes = {-128, 127};
+        int[] extremes = {-128, 127};
+        long first = worker.scratch("probe a", (long) n * k);
+        ByteBuffer a = CpuBuffer.at(first, n * k);
         for (int i = 0; i < n * k; i++) {
-            a.put(i, extremes[i / k % 2]);
+            a.put(i, (byte) (extremes[i / k % 2] + CodeForm.SHIFTED.shift()));
         }
+        long second = worker.scratch("probe b", (long) k * m);
+        ByteBuffer b = CpuBuffer.at(second, k * m);
         for (int i = 0; i < k * m; i++) {
-            b.put(i, extremes[i % m % 2]);
+            b.put(i, (byte) extremes[i % m % 2]);
         }
-        Layout result = Layout.dense(dnnl.dnnl_f32, n, m);
-        long destination = worker.scratch("probe c", (long) n * m * Float.BYTES);
-        worker.product(new Worker.Product(Layout.dense(dnnl.dnnl_s8, n, k), Layout.dense(dnnl.dnnl_s8, k, m), false, result,
-                Epilogue.NONE)).primitive().run(worker.scratch("probe a", 0), worker.scratch("probe b", 0), destination);
-        FloatBuffer c = CpuBuffer.at(destination, n * m * Float.BYTES).asFloatBuffer();
+        Scratch result = worker.memory("probe c", (long) n * m * Float.BYTES);
+        new CodeProduct(worker, CodeForm.SHIFTED, 1, n, k, Layout.dense(CodeForm.SIGNED.type(), k, m), false, false,
+                Layout.dense(CodeForm.NUMBERS.type(), n, m))
+                .run(new long[] {first}, new long[] {second}, new long[] {worker.scalar(1)}, 0, result.address());
+        FloatBuffer c = result.floats();
         for (int i = 0; i < n; i++) {
             for (int j = 0; j < m; j++) {
                 if (c.get(i * m + j) != (float) (k * extremes[i % 2] * extremes[j % 2])) {

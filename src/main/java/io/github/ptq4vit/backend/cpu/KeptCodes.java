@@ -3,7 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
 import java.util.HashMap;
-import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -47,38 +47,41 @@ final class KeptCodes {
      * @param encode writes them, unless they are kept from before
      */
     long[] fixed(Place place, CodeGrid grid, long bytes, Consumer<long[]> encode) {
-        return fixed.compute(place, (key, old) -> {
-            if (old != null && old.grid.equals(grid)) {
-                return old;
-            }
-            int ranges = grid.ranges().size();
-            long[] addresses = old != null && old.addresses.length == ranges ? old.addresses
-                    : IntStream.range(0, ranges).mapToLong(i -> owner.bytes(bytes).address()).toArray();
-            encode.accept(addresses);
-            return new Fixed(grid, addresses);
-        }).addresses;
+        Fixed known = fixed.get(place);
+        if (known == null || !known.grid.equals(grid)) {
+            known = fixed.compute(place, (key, old) -> encoded(old, grid, bytes, encode));
+        }
+        return known.addresses;
+    }
+
+    private Fixed encoded(Fixed old, CodeGrid grid, long bytes, Consumer<long[]> encode) {
+        if (old != null && old.grid.equals(grid)) {
+            return old;
+        }
+        int ranges = grid.ranges().size();
+        long[] addresses = old != null && old.addresses.length == ranges ? old.addresses
+                : IntStream.range(0, ranges).mapToLong(i -> owner.bytes(bytes).address()).toArray();
+        encode.accept(addresses);
+        return new Fixed(grid, addresses);
     }
 
     /**
-     * Makes sure of the codes of candidates; until the next call {@link #candidate} tells where they are.
+     * Addresses of the codes of candidates, valid until the next call.
      *
      * @param bytes of each
      * @param encode writes those that are not kept from before
      */
-    void prepare(Set<Candidate> wanted, long bytes, Workers workers, BiConsumer<Candidate, Long> encode) {
-        Set<Candidate> all = new HashSet<>(candidates.keySet());
-        all.addAll(wanted);
-        if (all.size() * bytes > MOST_BYTES) {
+    long[] candidates(List<Candidate> wanted, long bytes, Workers workers, BiConsumer<Candidate, Long> encode) {
+        Set<Candidate> missing = new LinkedHashSet<>(wanted);
+        missing.removeAll(candidates.keySet());
+        if ((candidates.size() + missing.size()) * bytes > MOST_BYTES) {
             candidates.values().forEach(owner::release);
             candidates.clear();
+            missing.addAll(wanted);
         }
-        List<Candidate> missing = wanted.stream().filter(c -> !candidates.containsKey(c)).toList();
-        missing.forEach(c -> candidates.put(c, owner.bytes(bytes)));
-        workers.run(missing.size(), i -> encode.accept(missing.get(i), candidate(missing.get(i))));
-    }
-
-    /** Address of the codes of a candidate of the last {@link #prepare}. */
-    long candidate(Candidate candidate) {
-        return candidates.get(candidate).address();
+        missing.forEach(candidate -> candidates.put(candidate, owner.bytes(bytes)));
+        List<Candidate> encoding = List.copyOf(missing);
+        workers.run(encoding.size(), i -> encode.accept(encoding.get(i), candidates.get(encoding.get(i)).address()));
+        return wanted.stream().mapToLong(candidate -> candidates.get(candidate).address()).toArray();
     }
 }

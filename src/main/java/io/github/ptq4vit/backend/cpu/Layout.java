@@ -1,20 +1,26 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.View;
-import java.util.List;
+import java.util.Arrays;
 import java.util.stream.IntStream;
-import java.util.stream.LongStream;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
 
-/**
- * Type, sizes and strides of an array, equal by value: what a primitive is compiled for.
- *
- * @param type oneDNN's number of the type
- * @param sizes outermost first
- * @param strides in elements; empty leaves the layout to oneDNN
- */
-record Layout(int type, List<Long> sizes, List<Long> strides) {
+/** Type, sizes and strides of an array, equal by value: what a primitive is compiled for, and found again by. */
+final class Layout {
+    private final int type;
+    /** Outermost first. */
+    private final long[] sizes;
+    /** In elements; empty leaves the layout to oneDNN. */
+    private final long[] strides;
+    private final int hash;
+
+    private Layout(int type, long[] sizes, long[] strides) {
+        this.type = type;
+        this.sizes = sizes;
+        this.strides = strides;
+        this.hash = 31 * (31 * type + Arrays.hashCode(sizes)) + Arrays.hashCode(strides);
+    }
 
     /**
      * Of a view. Strides of axes of size 1, which mean nothing, are made to span all that lies inside: with others oneDNN
@@ -34,23 +40,23 @@ record Layout(int type, List<Long> sizes, List<Long> strides) {
                 }
             }
         }
-        return new Layout(type, IntStream.of(view.sizes()).asLongStream().boxed().toList(),
-                LongStream.of(strides).boxed().toList());
+        return new Layout(type, IntStream.of(view.sizes()).asLongStream().toArray(), strides);
     }
 
+    /** @param type oneDNN's number of the type */
     static Layout dense(int type, long... sizes) {
-        Long[] strides = new Long[sizes.length];
+        long[] strides = new long[sizes.length];
         long stride = 1;
         for (int i = sizes.length - 1; i >= 0; i--) {
             strides[i] = stride;
             stride *= sizes[i];
         }
-        return new Layout(type, LongStream.of(sizes).boxed().toList(), List.of(strides));
+        return new Layout(type, sizes, strides);
     }
 
     /** The layout is oneDNN's choice. */
     static Layout packed(int type, long... sizes) {
-        return new Layout(type, LongStream.of(sizes).boxed().toList(), List.of());
+        return new Layout(type, sizes, new long[0]);
     }
 
     /** Exchanges the last two axes. */
@@ -58,20 +64,38 @@ record Layout(int type, List<Long> sizes, List<Long> strides) {
         return new Layout(type, swapped(sizes), swapped(strides));
     }
 
+    /** The first rows and columns of a matrix. */
+    Layout resized(long rows, long columns) {
+        return new Layout(type, new long[] {rows, columns}, strides);
+    }
+
     boolean isPacked() {
-        return strides.isEmpty();
+        return strides.length == 0;
+    }
+
+    int type() {
+        return type;
     }
 
     int rank() {
-        return sizes.size();
+        return sizes.length;
     }
 
     long size(int axis) {
-        return sizes.get(axis < 0 ? sizes.size() + axis : axis);
+        return sizes[axis < 0 ? sizes.length + axis : axis];
+    }
+
+    /** Elements between neighbours along an axis of a layout that is not packed. */
+    long stride(int axis) {
+        return strides[axis];
     }
 
     long elements() {
-        return sizes.stream().reduce(1L, (a, b) -> a * b);
+        long elements = 1;
+        for (long size : sizes) {
+            elements *= size;
+        }
+        return elements;
     }
 
     Layout withType(int newType) {
@@ -79,14 +103,29 @@ record Layout(int type, List<Long> sizes, List<Long> strides) {
     }
 
     dnnl_memory_desc descriptor() {
-        long[] dims = sizes.stream().mapToLong(Long::longValue).toArray();
-        return isPacked() ? OneDnn.anyLayout(type, dims)
-                : OneDnn.strided(type, dims, strides.stream().mapToLong(Long::longValue).toArray());
+        return isPacked() ? OneDnn.anyLayout(type, sizes) : OneDnn.strided(type, sizes, strides);
     }
 
-    private static List<Long> swapped(List<Long> list) {
-        java.util.ArrayList<Long> copy = new java.util.ArrayList<>(list);
-        java.util.Collections.swap(copy, copy.size() - 1, copy.size() - 2);
-        return List.copyOf(copy);
+    private static long[] swapped(long[] axes) {
+        long[] copy = axes.clone();
+        copy[copy.length - 1] = axes[axes.length - 2];
+        copy[copy.length - 2] = axes[axes.length - 1];
+        return copy;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof Layout that && hash == that.hash && type == that.type && Arrays.equals(sizes, that.sizes)
+                && Arrays.equals(strides, that.strides);
+    }
+
+    @Override
+    public int hashCode() {
+        return hash;
+    }
+
+    @Override
+    public String toString() {
+        return "type " + type + " " + Arrays.toString(sizes) + (isPacked() ? " packed" : " strides " + Arrays.toString(strides));
     }
 }

@@ -38,6 +38,11 @@ final class Primitive {
         arguments.position(0);
     }
 
+    /** How many addresses {@link #run} takes. */
+    int arguments() {
+        return memories.length;
+    }
+
     /** Runs it to the end on the calling thread. */
     void run(long... where) {
         for (int i = 0; i < memories.length; i++) {

@@ -4,11 +4,11 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
+import java.nio.FloatBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -18,13 +18,19 @@ import org.bytedeco.dnnl.global.dnnl;
  */
 final class ScoreInputs {
     private static final int MOST_TRANSPOSED_GROUPS = 16;
+    private static final List<Epilogue.Kind> SQUARE = List.of(Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE);
+    private static final List<Epilogue.Kind> WEIGHTED_SQUARE = List.of(Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE,
+            Epilogue.Kind.MULTIPLY);
+    private static final List<Epilogue.Kind> ABSOLUTE = List.of(Epilogue.Kind.SUBTRACT, Epilogue.Kind.ABSOLUTE);
 
     final MatmulProblem problem;
     final KeptCodes codes;
     final Operand searched;
     final List<CodeGrid> fixed;
     final List<List<CodeGrid>> candidates;
-    final Coder coder;
+    /** Makes codes of the product's first factor, and of its second. */
+    final Coder first;
+    final Coder second;
     final WorkClock clock;
     /** Ranges of codes of the left operand. */
     final int ranges;
@@ -42,8 +48,10 @@ final class ScoreInputs {
     /** The same packed for tiles of the usual height, unless products are transposed or of float32 codes. */
     private final long[] packed;
     private final Optional<dnnl_memory_desc> packedLayout;
-    /** Columns of a product, and how many rows of scales a candidate has. */
-    private final int columns;
+    /** Codes of the candidates' column groups of a transposed single product, {@code [candidate][group]}. */
+    private final long[][] candidateCodes;
+    /** Whether a product has a scale a column; else it has one. */
+    private final boolean columnScales;
     private final int scaleGroups;
     private final long scales;
 
@@ -61,16 +69,16 @@ final class ScoreInputs {
         this.transposed = searched == Operand.RIGHT && !floatLeft && groups <= MOST_TRANSPOSED_GROUPS
                 && (problem.batch() > 1 || problem.right().transpose().isDense())
                 && isElementwise();
-        this.coder = new Coder(floatLeft ? dnnl.dnnl_f32 : path.codeType());
+        IntegerPath own = floatLeft ? IntegerPath.FLOAT32 : path;
+        this.first = new Coder(own.first());
+        this.second = new Coder(own.second());
         this.ranges = floatLeft ? 1 : leftGrids(0).get(0).ranges().size();
-        this.columns = transposed ? tileRows : problem.m();
+        this.columnScales = !transposed && problem.columnGroups() > 1;
         this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
         this.scales = allScales(scope);
         boolean single = problem.batch() == 1;
         this.rights = single && !transposed ? encodeRights(scope, workers) : new long[0];
-        if (single && transposed) {
-            prepareCandidates(workers);
-        }
+        this.candidateCodes = single && transposed ? prepareCandidates(workers) : new long[0][];
         Optional<Worker.Product> usual = single && !transposed
                 ? product(Worker.current(), Math.min(problem.n(), tileRows), 0).packedFor() : Optional.empty();
         this.packedLayout = usual.map(key -> Worker.current().product(key).weights());
@@ -114,7 +122,7 @@ final class ScoreInputs {
 
     /** Address of a column group of the right operand of a single transposed product. */
     long right(int candidate, int group) {
-        return codes.candidate(new KeptCodes.Candidate(group, rightGrid(candidate, group)));
+        return candidateCodes[candidate][group];
     }
 
     private long right(int candidate) {
@@ -139,23 +147,23 @@ final class ScoreInputs {
     /** Layout of the right operand's codes: packed where products are integer. */
     Layout rightLayout() {
         Layout plain = plainRight();
-        return coder.codeType() == dnnl.dnnl_s8 ? Layout.packed(plain.type(), problem.k(), problem.m()) : plain;
+        return isInteger() ? Layout.packed(plain.type(), problem.k(), problem.m()) : plain;
     }
 
     /** Layout of the codes as they are encoded: like the numbers in memory. */
     Layout plainRight() {
         return problem.right().at(0).transpose().isDense()
-                ? Layout.dense(coder.codeType(), problem.m(), problem.k()).transposed()
-                : Layout.dense(coder.codeType(), problem.k(), problem.m());
+                ? Layout.dense(second.form().type(), problem.m(), problem.k()).transposed()
+                : Layout.dense(second.form().type(), problem.k(), problem.m());
     }
 
     /**
-     * Address of the column scales of a candidate's products in a range.
+     * Address of the scale or scales of a candidate's products in a range.
      *
      * @param group the head; in transposed products of a linear layer the column group
      */
     long scales(int candidate, int group, int range) {
-        return scales + ((((long) candidate * scaleGroups + group) * ranges + range) * columns) * Float.BYTES;
+        return scales + (((long) candidate * scaleGroups + group) * ranges + range) * scalesOfAProduct() * Float.BYTES;
     }
 
     /** Packs a right operand for the products of a tile of the usual height. */
@@ -166,44 +174,61 @@ final class ScoreInputs {
     /** The finishing product of a tile: all ranges, or only those from {@code firstRange} on. */
     CodeProduct product(Worker worker, int rows, int firstRange) {
         boolean bias = firstRange == 0 && problem.bias().isPresent();
-        Layout destination = Layout.dense(dnnl.dnnl_f32, rows, problem.m());
-        return new CodeProduct(worker, coder.codeType(), ranges - firstRange, rows, problem.k(), rightLayout(), bias,
-                destination, comparison());
+        return product(worker, ranges - firstRange, rows, problem.m(), bias, rightLayout(), comparison());
+    }
+
+    /** What the first range gives, with the bias and without a comparison. */
+    CodeProduct firstRange(Worker worker, int rows) {
+        return product(worker, 1, rows, problem.m(), problem.bias().isPresent(), rightLayout(), List.of());
     }
 
     /** The finishing product of a transposed tile: rows of the right operand, columns are the tile's rows. */
     CodeProduct transposedProduct(Worker worker, int rows, int tileRows) {
-        Layout layout = coder.codeType() == dnnl.dnnl_s8 ? Layout.packed(coder.codeType(), problem.k(), tileRows)
-                : Layout.dense(coder.codeType(), tileRows, problem.k()).transposed();
-        return new CodeProduct(worker, coder.codeType(), ranges, rows, problem.k(), layout, false,
-                Layout.dense(dnnl.dnnl_f32, rows, tileRows), comparison());
+        int type = second.form().type();
+        Layout layout = isInteger() ? Layout.packed(type, problem.k(), tileRows)
+                : Layout.dense(type, tileRows, problem.k()).transposed();
+        return product(worker, ranges, rows, tileRows, false, layout, comparison());
     }
 
-    private Epilogue.Kind[] comparison() {
-        if (problem.distance() == Distance.SQUARED) {
-            return problem.weight().isPresent()
-                    ? new Epilogue.Kind[] {Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE, Epilogue.Kind.MULTIPLY}
-                    : new Epilogue.Kind[] {Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE};
-        }
-        return problem.distance() == Distance.ABSOLUTE
-                ? new Epilogue.Kind[] {Epilogue.Kind.SUBTRACT, Epilogue.Kind.ABSOLUTE} : new Epilogue.Kind[0];
+    private record ProductKey(int ranges, int rows, int columns, boolean bias, boolean columnScales, Layout right,
+            List<Epilogue.Kind> comparison) {
+    }
+
+    private CodeProduct product(Worker worker, int termRanges, int rows, int productColumns, boolean bias, Layout right,
+            List<Epilogue.Kind> comparison) {
+        return worker.cached(new ProductKey(termRanges, rows, productColumns, bias, columnScales, right, comparison),
+                () -> new CodeProduct(worker, first.form(), termRanges, rows, problem.k(), right, columnScales, bias,
+                        Layout.dense(dnnl.dnnl_f32, rows, productColumns), comparison.toArray(new Epilogue.Kind[0])));
+    }
+
+    private List<Epilogue.Kind> comparison() {
+        return switch (problem.distance()) {
+            case SQUARED -> problem.weight().isPresent() ? WEIGHTED_SQUARE : SQUARE;
+            case ABSOLUTE -> ABSOLUTE;
+            case COSINE, PEARSON -> List.of();
+        };
+    }
+
+    private boolean isInteger() {
+        return first.form() == CodeForm.SHIFTED;
+    }
+
+    private int scalesOfAProduct() {
+        return columnScales ? problem.m() : 1;
     }
 
     private long allScales(CpuScope scope) {
-        CpuBuffer memory = scope.bytes((long) candidates.size() * scaleGroups * ranges * columns * Float.BYTES);
-        float[] row = new float[columns];
-        long at = memory.address();
+        int width = scalesOfAProduct();
+        CpuBuffer memory = scope.bytes((long) candidates.size() * scaleGroups * ranges * width * Float.BYTES);
+        FloatBuffer numbers = CpuBuffer.at(memory.address(), Math.toIntExact(memory.bytes())).asFloatBuffer();
         for (int candidate = 0; candidate < candidates.size(); candidate++) {
             for (int group = 0; group < scaleGroups; group++) {
                 for (int range = 0; range < ranges; range++) {
                     float left = floatLeft ? 1 : leftGrid(candidate, group).ranges().get(range).step();
-                    for (int column = 0; column < columns; column++) {
-                        int rightGroup = transposed || problem.heads() > 1 ? group
-                                : column / (columns / problem.columnGroups());
-                        row[column] = left * rightGrid(candidate, rightGroup).ranges().get(0).step();
+                    for (int column = 0; column < width; column++) {
+                        int rightGroup = columnScales ? column / (width / problem.columnGroups()) : group;
+                        numbers.put(left * rightGrid(candidate, rightGroup).ranges().get(0).step());
                     }
-                    CpuBuffer.at(at, columns * Float.BYTES).asFloatBuffer().put(row);
-                    at += (long) columns * Float.BYTES;
                 }
             }
         }
@@ -211,7 +236,7 @@ final class ScoreInputs {
     }
 
     private long[] encodeRights(CpuScope scope, Workers workers) {
-        long bytes = (long) problem.k() * problem.m() * coder.bytesPerCode();
+        long bytes = (long) problem.k() * problem.m() * second.form().bytes();
         long[] addresses = allocate(scope, searched == Operand.RIGHT ? candidates.size() : 1, bytes);
         long numbers = CpuBuffer.address(problem.right());
         int parts = rightGrids(0).size();
@@ -219,16 +244,16 @@ final class ScoreInputs {
         workers.run(addresses.length, candidate -> {
             long start = System.nanoTime();
             for (int part = 0; part < parts; part++) {
-                coder.encode(Worker.current(), numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
-                        addresses[candidate] + part * size * coder.bytesPerCode());
+                second.encode(Worker.current(), numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
+                        addresses[candidate] + part * size * second.form().bytes());
             }
             clock.add(WorkClock.Kind.ENCODE, start);
         });
         return addresses;
     }
 
-    private void prepareCandidates(Workers workers) {
-        Set<KeptCodes.Candidate> wanted = new LinkedHashSet<>();
+    private long[][] prepareCandidates(Workers workers) {
+        List<KeptCodes.Candidate> wanted = new ArrayList<>();
         for (int candidate = 0; candidate < candidates.size(); candidate++) {
             for (int group = 0; group < groups; group++) {
                 wanted.add(new KeptCodes.Candidate(group, rightGrid(candidate, group)));
@@ -236,11 +261,14 @@ final class ScoreInputs {
         }
         long size = (long) problem.k() * problem.m() / groups;
         long numbers = CpuBuffer.address(problem.right());
-        codes.prepare(wanted, size * coder.bytesPerCode(), workers, (candidate, address) -> {
+        long[] addresses = codes.candidates(wanted, size * first.form().bytes(), workers, (candidate, address) -> {
             long start = System.nanoTime();
-            coder.encode(Worker.current(), numbers + candidate.group() * size * Float.BYTES, size, candidate.grid(), 0, address);
+            first.encode(Worker.current(), numbers + candidate.group() * size * Float.BYTES, size, candidate.grid(), 0, address);
             clock.add(WorkClock.Kind.ENCODE, start);
         });
+        long[][] byCandidate = new long[candidates.size()][];
+        Arrays.setAll(byCandidate, c -> Arrays.copyOfRange(addresses, c * groups, (c + 1) * groups));
+        return byCandidate;
     }
 
     private long[] packRights(CpuScope scope, Workers workers, Worker.Product usual) {

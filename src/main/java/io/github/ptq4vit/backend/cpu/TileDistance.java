@@ -2,7 +2,6 @@ package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
-import java.nio.FloatBuffer;
 import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -24,6 +23,10 @@ final class TileDistance {
     private final int columns;
     private final long result;
     private final long output;
+    private final Primitive columnSums;
+    private final Scratch sums;
+    private final float[] numbers;
+    private final long ones;
 
     /**
      * @param rows of the result
@@ -38,6 +41,11 @@ final class TileDistance {
         this.columns = columns;
         this.result = result;
         this.output = output;
+        this.columnSums = worker.product(new Worker.Product(Layout.dense(F32, 1, rows), Layout.dense(F32, rows, columns), false,
+                Layout.dense(F32, 1, columns), Epilogue.NONE)).primitive();
+        this.sums = worker.memory("tile columns", (long) columns * Float.BYTES);
+        this.numbers = new float[columns];
+        this.ones = ones(rows, 1);
     }
 
     /**
@@ -60,18 +68,14 @@ final class TileDistance {
     }
 
     private double[] sums(int groups) {
-        int m = columns;
-        long ones = ones(rows, 1);
-        long columnSums = worker.scratch("tile columns", (long) m * Float.BYTES);
-        worker.product(new Worker.Product(Layout.dense(F32, 1, rows), Layout.dense(F32, rows, m), false, Layout.dense(F32, 1, m),
-                Epilogue.NONE)).primitive().run(ones, result, columnSums);
-        FloatBuffer numbers = CpuBuffer.at(columnSums, m * Float.BYTES).asFloatBuffer();
+        columnSums.run(ones, result, this.sums.address());
+        this.sums.floats().get(0, numbers);
         double[] sums = new double[groups];
-        int width = m / groups;
+        int width = columns / groups;
         for (int group = 0; group < groups; group++) {
             double sum = 0;
             for (int column = group * width; column < (group + 1) * width; column++) {
-                sum += numbers.get(column);
+                sum += numbers[column];
             }
             sums[group] = sum;
         }
@@ -146,11 +150,11 @@ final class TileDistance {
     private float[] rowSums(String purpose, long numbers, int groups) {
         int m = columns;
         long indicator = ones(m, groups);
-        long sums = worker.scratch("tile " + purpose, (long) rows * groups * Float.BYTES);
+        Scratch sums = worker.memory("tile " + purpose, (long) rows * groups * Float.BYTES);
         worker.product(new Worker.Product(Layout.dense(F32, rows, m), Layout.dense(F32, m, groups), false,
-                Layout.dense(F32, rows, groups), Epilogue.NONE)).primitive().run(numbers, indicator, sums);
+                Layout.dense(F32, rows, groups), Epilogue.NONE)).primitive().run(numbers, indicator, sums.address());
         float[] copy = new float[rows * groups];
-        CpuBuffer.at(sums, copy.length * Float.BYTES).asFloatBuffer().get(copy);
+        sums.floats().get(0, copy);
         return copy;
     }
 
@@ -162,8 +166,7 @@ final class TileDistance {
             for (int row = 0; row < count; row++) {
                 matrix[row * groups + row / (count / groups)] = 1;
             }
-            long address = worker.scratch(purpose, (long) matrix.length * Float.BYTES);
-            CpuBuffer.at(address, matrix.length * Float.BYTES).asFloatBuffer().put(matrix);
+            worker.memory(purpose, (long) matrix.length * Float.BYTES).floats().put(0, matrix);
         }
         return worker.scratch(purpose, 0);
     }

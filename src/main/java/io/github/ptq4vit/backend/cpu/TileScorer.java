@@ -37,7 +37,7 @@ final class TileScorer {
         this.leftCodes = new long[inputs.ranges];
         for (int range = 0; range < inputs.ranges && !inputs.floatLeft; range++) {
             leftCodes[range] = worker.scratch("tile left" + range,
-                    (long) tile.rows() * problem.k() * inputs.coder.bytesPerCode());
+                    (long) tile.rows() * problem.k() * inputs.first.form().bytes());
         }
     }
 
@@ -116,10 +116,9 @@ final class TileScorer {
 
     /** The output less the bias and the product of the first range: what the second range should give. */
     private long residual(int candidate, long right) {
-        inputs.coder.encode(worker, left, elements(), inputs.leftGrid(candidate, head), 0, leftCodes[0]);
+        inputs.first.encode(worker, left, elements(), inputs.leftGrid(candidate, head), 0, leftCodes[0]);
         Layout layout = Layout.dense(dnnl.dnnl_f32, tile.rows(), problem.m());
-        CodeProduct product = new CodeProduct(worker, inputs.coder.codeType(), 1, tile.rows(), problem.k(),
-                inputs.rightLayout(), problem.bias().isPresent(), layout);
+        CodeProduct product = inputs.firstRange(worker, tile.rows());
         long own = problem.batch() == 1 ? inputs.right(worker, product, candidate) : right;
         product.run(leftCodes, new long[] {own}, new long[] {inputs.scales(candidate, head, 0)}, bias, result);
         long residual = worker.scratch("tile residual", (long) tile.rows() * problem.m() * Float.BYTES);
@@ -129,7 +128,7 @@ final class TileScorer {
 
     private void encodeLeft(int candidate, int firstRange) {
         for (int range = firstRange; range < inputs.ranges; range++) {
-            inputs.coder.encode(worker, left, elements(), inputs.leftGrid(candidate, head), range, leftCodes[range]);
+            inputs.first.encode(worker, left, elements(), inputs.leftGrid(candidate, head), range, leftCodes[range]);
         }
     }
 
@@ -150,17 +149,17 @@ final class TileScorer {
 
     private long rightBytes(CodeProduct product) {
         return product.packedFor().map(key -> worker.product(key).weightBytes())
-                .orElse((long) problem.k() * problem.m() * inputs.coder.bytesPerCode());
+                .orElse((long) problem.k() * problem.m() * inputs.second.form().bytes());
     }
 
     private void encodeRight(CodeProduct product, CodeGrid grid, long codes) {
         long count = (long) problem.k() * problem.m();
         long numbers = CpuBuffer.address(problem.right()) + tile.batch() * count * Float.BYTES;
         if (product.packedFor().isEmpty()) {
-            inputs.coder.encode(worker, numbers, count, grid, 0, codes);
+            inputs.second.encode(worker, numbers, count, grid, 0, codes);
         } else {
-            long plain = worker.scratch("tile right plain", count * inputs.coder.bytesPerCode());
-            inputs.coder.encode(worker, numbers, count, grid, 0, plain);
+            long plain = worker.scratch("tile right plain", count * inputs.second.form().bytes());
+            inputs.second.encode(worker, numbers, count, grid, 0, plain);
             inputs.pack(worker, product, plain, codes);
         }
     }

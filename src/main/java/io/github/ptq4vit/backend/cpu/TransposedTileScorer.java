@@ -4,7 +4,6 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.View;
-import java.util.Arrays;
 import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -54,6 +53,8 @@ final class TransposedTileScorer {
         for (int candidate = first; candidate < last; candidate++) {
             losses[candidate] = new double[inputs.groups];
         }
+        long[] sources = new long[inputs.ranges];
+        long[] scales = new long[inputs.ranges];
         for (int part = 0; part < parts; part++) {
             int group = problem.heads() > 1 ? head : part;
             long partOffset = (long) part * height * tile.rows() * Float.BYTES;
@@ -66,10 +67,8 @@ final class TransposedTileScorer {
                 long time = System.nanoTime();
                 long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
                         : inputs.right(candidate, part);
-                long[] sources = new long[inputs.ranges];
-                Arrays.fill(sources, codes);
-                long[] scales = new long[inputs.ranges];
-                for (int range = 0; range < scales.length; range++) {
+                for (int range = 0; range < inputs.ranges; range++) {
+                    sources[range] = codes;
                     scales[range] = inputs.scales(candidate, group, range);
                 }
                 time = inputs.clock.add(WorkClock.Kind.ENCODE, time);
@@ -92,16 +91,16 @@ final class TransposedTileScorer {
         long left = CpuBuffer.address(problem.left()) + row * problem.k() * Float.BYTES;
         CodeGrid grid = inputs.leftGrid(candidate, head);
         Optional<Worker.Product> key = product.packedFor();
-        long codeBytes = elements * inputs.coder.bytesPerCode();
+        long codeBytes = elements * inputs.second.form().bytes();
         long bytes = key.isPresent() ? worker.product(key.get()).weightBytes() : codeBytes;
         return inputs.codes.fixed(new KeptCodes.Place(Operand.LEFT, tile.batch(), tile.from(), tile.rows()), grid, bytes, kept -> {
             for (int range = 0; range < kept.length; range++) {
                 if (key.isEmpty()) {
-                    inputs.coder.encode(worker, left, elements, grid, range, kept[range]);
+                    inputs.second.encode(worker, left, elements, grid, range, kept[range]);
                 } else {
                     long plain = worker.scratch("tile left", codeBytes);
-                    inputs.coder.encode(worker, left, elements, grid, range, plain);
-                    worker.pack(Layout.dense(inputs.coder.codeType(), tile.rows(), problem.k()).transposed(), key.get(), plain,
+                    inputs.second.encode(worker, left, elements, grid, range, plain);
+                    worker.pack(Layout.dense(inputs.second.form().type(), tile.rows(), problem.k()).transposed(), key.get(), plain,
                             kept[range]);
                 }
             }
@@ -121,8 +120,8 @@ final class TransposedTileScorer {
 
     private long encodeRight(long numbers, int candidate) {
         long count = (long) problem.k() * problem.m();
-        long codes = worker.scratch("tile right", count * inputs.coder.bytesPerCode());
-        inputs.coder.encode(worker, numbers, count, inputs.rightGrid(candidate, head), 0, codes);
+        long codes = worker.scratch("tile right", count * inputs.first.form().bytes());
+        inputs.first.encode(worker, numbers, count, inputs.rightGrid(candidate, head), 0, codes);
         return codes;
     }
 }

@@ -34,6 +34,7 @@ final class Worker {
     private final dnnl_stream stream = new dnnl_stream();
     private final Map<Object, Object> compiled = new HashMap<>();
     private final Map<String, Scratch> scratch = new HashMap<>();
+    private final Scratch scalar = new Scratch().atLeast(Float.BYTES);
 
     private Worker() {
         OneDnn.useOneThread();
@@ -215,9 +216,20 @@ final class Worker {
         });
     }
 
-    /** Memory of this worker for the duration of one operation, by purpose; it grows as needed and stays. */
+    /** Address of memory of this worker for the duration of one operation, by purpose; it grows as needed and stays. */
     long scratch(String purpose, long bytes) {
+        return memory(purpose, bytes).address();
+    }
+
+    /** The same for numbers that Java reads or writes. */
+    Scratch memory(String purpose, long bytes) {
         return scratch.computeIfAbsent(purpose, p -> new Scratch()).atLeast(bytes);
+    }
+
+    /** Address of one number, valid until the next call. */
+    long scalar(float value) {
+        scalar.floats().put(0, value);
+        return scalar.address();
     }
 
     /** Whether scratch memory for a purpose exists, and so keeps what was written to it. */
