@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests and benchmarks of ptq4vit's CUDA backend on this machine's GPU and leaves one results file. Needs the NVIDIA
-# driver, 525 or later, and cuBLAS 12 or 13 for the fast float32 products; nothing else. Takes up to an hour.
+# driver, 525 or later, and cuBLAS 12 or 13 for the fast float32 products; nothing else. With cuDNN 9 it is
+# compared, too. Takes up to an hour.
 #
 #   ./run.sh [OPTION...]
 #
@@ -121,9 +122,9 @@ emulated=
 tests=("$java" -Xmx3g "${options[@]}" -Dptq4vit.tests.gpu=true
     -cp target/junit.jar:target/test-classes:target/ptq4vit.jar org.junit.platform.console.ConsoleLauncher execute
     --disable-banner --disable-ansi-colors --details=summary --fail-if-no-tests --scan-class-path=target/test-classes)
-contract='.*(ContractTest|FloatAgreementTest|TransfersTest|KernelTimesTest)'
+contract='.*(ContractTest|FloatAgreementTest|TransfersTest|KernelTimesTest|CudnnTest)'
 checked='.*(ContractTest|TransfersTest)'
-raced='.*(Score|Operations|QuantizedProducts)ContractTest'
+raced='.*(Score|Operations|Softmax|QuantizedProducts)ContractTest'
 if [ -n "$small" ]; then
     contract='.*(ScopeContractTest|KernelTimesTest)'
     checked='.*ScopeContractTest'
