@@ -66,8 +66,8 @@ struct Array {
     const void* address;
 };
 
-// Whether sizes are set and the memory is the device's; the last array is written. It may be one of the others, if that has the
-// same descriptor, but may not overlap them otherwise.
+// Whether sizes are set and the memory is the device's; the last array is written. It may be one of the others, if that has
+// the same descriptor, but may not overlap them otherwise.
 int checked(const char* what, const void* handle, std::initializer_list<Array> arrays) {
     if (handle == nullptr) {
         return NOT_INITIALIZED;
@@ -114,7 +114,9 @@ struct Softmax {
         for (int c = 0; c < in.size[1]; c++) {
             for (int i = h; i < h + heights; i++) {
                 for (int j = w; j < w + widths; j++) {
-                    auto at = [&](const Tensor& t) { return n * t.stride[0] + c * t.stride[1] + i * t.stride[2] + j * t.stride[3]; };
+                    auto at = [&](const Tensor& t) {
+                        return n * t.stride[0] + c * t.stride[1] + i * t.stride[2] + j * t.stride[3];
+                    };
                     each(at(in), at(gradient), at(out));
                 }
             }
@@ -195,10 +197,12 @@ struct Product {
         for (int c = 0; c < filter.size[1]; c++) {
             for (int r = 0; r < filter.size[2]; r++) {
                 for (int s = 0; s < filter.size[3]; s++) {
-                    int i = p * how.stride_h + r * how.dilation_h - how.pad_h, j = q * how.stride_w + s * how.dilation_w - how.pad_w;
+                    int i = p * how.stride_h + r * how.dilation_h - how.pad_h;
+                    int j = q * how.stride_w + s * how.dilation_w - how.pad_w;
                     if (i >= 0 && i < in.size[2] && j >= 0 && j < in.size[3]) {
                         sum += x[n * in.stride[0] + c * in.stride[1] + i * in.stride[2] + j * in.stride[3]]
-                                * weights[k * filter.stride[0] + c * filter.stride[1] + r * filter.stride[2] + s * filter.stride[3]];
+                                * weights[k * filter.stride[0] + c * filter.stride[1] + r * filter.stride[2]
+                                        + s * filter.stride[3]];
                     }
                 }
             }
@@ -303,8 +307,8 @@ API int cudnnSetTensor4dDescriptor(Tensor* tensor, int format, int type, int n, 
     return describe_dense("cudnnSetTensor4dDescriptor", tensor, format, type, {n, c, h, w});
 }
 
-API int cudnnSetTensor4dDescriptorEx(Tensor* tensor, int type, int n, int c, int h, int w, int stride_n, int stride_c, int stride_h,
-        int stride_w) {
+API int cudnnSetTensor4dDescriptorEx(Tensor* tensor, int type, int n, int c, int h, int w, int stride_n, int stride_c,
+        int stride_h, int stride_w) {
     return describe("cudnnSetTensor4dDescriptorEx", tensor, type, {n, c, h, w}, {stride_n, stride_c, stride_h, stride_w});
 }
 

@@ -21,8 +21,8 @@ public record BackendOptions(String name, OptionalInt threads, List<Integer> dev
                     + String.join(", ", Backends.names()));
         }
         if (!name.equals("cuda") && (tf32 || cudnn || !devices.isEmpty())) {
-            throw new BackendException((tf32 ? "--tf32" : cudnn ? "--cudnn" : "--devices") + " is for GPUs; ask for one with --backend cuda, not "
-                    + name);
+            throw new BackendException((tf32 ? "--tf32" : cudnn ? "--cudnn" : "--devices") + " is for GPUs; ask for one with"
+                    + " --backend cuda, not " + name);
         }
         if (devices.stream().anyMatch(device -> device < 0) || devices.stream().distinct().count() != devices.size()) {
             throw new BackendException("Devices are counted from 0 and named once each, for example 0,1, not "

@@ -10,7 +10,8 @@ package io.github.ptq4vit.backend;
  * @param floatPrecision what operands of float32 products are rounded to: {@code float32} if they are not, or {@code tf32}
  * @param softmax what computes softmaxes: {@link #OWN}, or {@code cudnn}
  */
-public record DeviceInfo(String backend, String device, int workers, String integerPath, String floatPrecision, String softmax) {
+public record DeviceInfo(String backend, String device, int workers, String integerPath, String floatPrecision,
+        String softmax) {
     /** What every backend has of its own. */
     public static final String OWN = "own";
 

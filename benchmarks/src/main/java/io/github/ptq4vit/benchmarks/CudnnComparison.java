@@ -82,8 +82,8 @@ final class CudnnComparison {
         int tokens = across * across;
         Tensor pixels = RandomNumbers.normal(1, 1, images, 3, side, side);
         Tensor weight = RandomNumbers.normal(2, 1, outputs, 3, patch, patch);
-        GpuKernels.title("patch embedding, ours and cuDNN's convolution: " + images + " images of " + side + " pixels, patches of "
-                + patch + ", " + outputs + " outputs, float32",
+        GpuKernels.title("patch embedding, ours and cuDNN's convolution: " + images + " images of " + side
+                + " pixels, patches of " + patch + ", " + outputs + " outputs, float32",
                 "| operation | ours (ms) | cuDNN (ms) | cuDNN to ours | largest difference of results |");
         float[] ours;
         double unfold;
@@ -94,8 +94,10 @@ final class CudnnComparison {
             Backend.Linear weights = own.linear(scope, weight.reshape(outputs, 3 * patch * patch), Optional.empty());
             View patches = scope.floats(images, across, across, 3, patch, patch);
             View y = scope.floats(images * tokens, outputs);
-            unfold = clock.seconds(() -> own.copy(x.split(2, across).split(4, across).permute(0, 2, 4, 1, 3, 5), patches));
-            product = clock.seconds(() -> own.linear(patches.reshape(images * tokens, 3 * patch * patch), weights, y));
+            View windows = x.split(2, across).split(4, across).permute(0, 2, 4, 1, 3, 5);
+            View rows = patches.reshape(images * tokens, 3 * patch * patch);
+            unfold = clock.seconds(() -> own.copy(windows, patches));
+            product = clock.seconds(() -> own.linear(rows, weights, y));
             View turned = scope.floats(images, outputs, tokens);
             own.copy(y.reshape(images, tokens, outputs).permute(0, 2, 1), turned);
             ours = own.download(turned).toArray();
