@@ -26,7 +26,7 @@ note() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*" >&2; }
 
 cd "$home"
 note "build"
-mvn -q -B -ntp install -DskipTests
+mvn -q -B -ntp install -DskipTests -Pcudnn
 mvn -q -B -ntp -f benchmarks/pom.xml package
 
 work=$(mktemp -d)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests and benchmarks of ptq4vit's CUDA backend on this machine's GPU and leaves one results file. Needs the NVIDIA
-# driver, 525 or later, and cuBLAS 12 or 13 for the fast float32 products; nothing else. Takes up to an hour.
+# driver, 525 or later, and cuBLAS 12 or 13 for the fast float32 products; nothing else. Where cuDNN 9 is, it is tested and
+# compared as well. Takes up to an hour.
 #
 #   ./run.sh [OPTION...]
 #
@@ -9,6 +10,8 @@
 #   --limit SECONDS        the most that any step may take, where that is less than its own limit
 #   --cuda-libraries DIR   where alone libcuda.so.1 and cuBLAS are looked for; the emulated GPU's folder for a dry run
 #   --small                small sizes, for a dry run
+#   --model FILE           weights of ViT-Ti/16, or of another model, to calibrate there and on the CPU as a test; with --images
+#   --images DIR           photographs to calibrate it on, four or more
 #
 # A step that fails does not stop the others. Exit code: 0 if none failed, 1 if one did, 2 for wrong use.
 set -euo pipefail
@@ -22,6 +25,7 @@ steps=$only
 most=86400
 libraries=
 small=
+real_model=()
 usage() {
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
     exit 2
@@ -29,13 +33,15 @@ usage() {
 while [ $# -gt 0 ]; do
     case $1 in
         --small) small=--small ;;
-        --out | --only | --limit | --cuda-libraries)
+        --out | --only | --limit | --cuda-libraries | --model | --images)
             [ $# -ge 2 ] || usage
             case $1 in
                 --out) out=$(realpath -m "$2") ;;
                 --only) only=$2 ;;
                 --limit) most=$2 ;;
                 --cuda-libraries) libraries=$(realpath "$2") ;;
+                --model) real_model+=("-Dptq4vit.tests.model=$(realpath "$2")") ;;
+                --images) real_model+=("-Dptq4vit.tests.images=$(realpath "$2")") ;;
             esac
             shift
             ;;
@@ -44,6 +50,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [[ $most =~ ^[1-9][0-9]*$ ]] || usage
+[ "${#real_model[@]}" -eq 0 ] || [ "${#real_model[@]}" -eq 2 ] || usage
 for step in ${only//,/ }; do
     [[ ,$steps, == *,$step,* ]] || usage
 done
@@ -118,12 +125,12 @@ emulated=
 : >"$work/summary"
 : >"$work/body"
 
-tests=("$java" -Xmx3g "${options[@]}" -Dptq4vit.tests.gpu=true
+tests=("$java" -Xmx3g "${options[@]}" "${real_model[@]}" -Dptq4vit.tests.gpu=true
     -cp target/junit.jar:target/test-classes:target/ptq4vit.jar org.junit.platform.console.ConsoleLauncher execute
     --disable-banner --disable-ansi-colors --details=summary --fail-if-no-tests --scan-class-path=target/test-classes)
-contract='.*(ContractTest|FloatAgreementTest|TransfersTest|KernelTimesTest)'
+contract='.*(ContractTest|FloatAgreementTest|TransfersTest|KernelTimesTest|CudnnTest)'
 checked='.*(ContractTest|TransfersTest)'
-raced='.*(Score|Operations|QuantizedProducts)ContractTest'
+raced='.*(Score|Operations|Softmax|QuantizedProducts)ContractTest'
 if [ -n "$small" ]; then
     contract='.*(ScopeContractTest|KernelTimesTest)'
     checked='.*ScopeContractTest'

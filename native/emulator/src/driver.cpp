@@ -746,7 +746,7 @@ API int cuEventElapsedTime(float* milliseconds, void* start_handle, void* end_ha
     return CUDA_SUCCESS;
 }
 
-// --- for libcublas's stand-in
+// --- for the stand-ins of cuBLAS and cuDNN
 
 // The device of the calling thread's context, or -1.
 API int emulator_current_device() {

@@ -23,6 +23,7 @@ Setting fail_init{"fail_init", 0, {}};
 Setting fail_allocation{"fail_allocation", 0, {}};
 Setting fail_launch{"fail_launch", 0, {}};
 Setting fail_cublas{"fail_cublas", 0, {}};
+Setting fail_cudnn{"fail_cudnn", 0, {}};
 }
 
 namespace {
@@ -30,7 +31,7 @@ namespace {
 Setting* const ALL[] = {&settings::devices, &settings::driver_version, &settings::compute_capability,
         &settings::multiprocessors, &settings::l2_bytes, &settings::memory_bytes, &settings::threads, &settings::reversed,
         &settings::guard, &settings::deferred, &settings::fail_init, &settings::fail_allocation, &settings::fail_launch,
-        &settings::fail_cublas};
+        &settings::fail_cublas, &settings::fail_cudnn};
 
 void restore() {
     for (Setting* setting : ALL) {

@@ -26,6 +26,7 @@ extern Setting fail_init;           // an error code that cuInit answers
 extern Setting fail_allocation;     // the n-th allocation from now on is refused
 extern Setting fail_launch;         // the n-th launch from now on hits an illegal address
 extern Setting fail_cublas;         // 1: cublasCreate fails
+extern Setting fail_cudnn;          // 1: cudnnCreate fails; 2: what computes fails
 }
 
 // Counts a setting down; true when it has just reached zero.

@@ -50,6 +50,16 @@ int cublasSgemmStridedBatched(void*, int, int, int, int, int, const float*, cons
         long long, const float*, float*, int, long long, int);
 int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*,
         int, int, int, int);
+int cudnnCreate(void**);
+int cudnnDestroy(void*);
+int cudnnSetStream(void*, void*);
+const char* cudnnGetErrorString(int);
+int cudnnCreateTensorDescriptor(void**);
+int cudnnDestroyTensorDescriptor(void*);
+int cudnnSetTensor4dDescriptor(void*, int, int, int, int, int, int);
+int cudnnSetTensor4dDescriptorEx(void*, int, int, int, int, int, int, int, int, int);
+int cudnnSoftmaxForward(void*, int, int, const float*, void*, const void*, const float*, void*, void*);
+int cudnnSoftmaxBackward(void*, int, int, const float*, void*, const void*, void*, const void*, const float*, void*, void*);
 int emulator_set(const char*, long);
 long emulator_get(const char*);
 void emulator_restore_settings();

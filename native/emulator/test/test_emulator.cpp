@@ -465,6 +465,86 @@ void cublas() {
     succeeds(cuStreamDestroy_v2(stream));
 }
 
+// Softmax of [2, 3, 2, 1] over the second axis and over all but the first, its gradient, and what is refused.
+void cudnn() {
+    void *handle, *shape, *apart, *stream;
+    section = "cuDNN";
+    emulator_set("fail_cudnn", 1);
+    check(std::string(cudnnGetErrorString(cudnnCreate(&handle))) == "CUDNN_STATUS_NOT_INITIALIZED", "fails as set");
+    emulator_restore_settings();
+    succeeds(cudnnCreate(&handle));
+    succeeds(cudnnCreateTensorDescriptor(&shape));
+    succeeds(cudnnCreateTensorDescriptor(&apart));
+    const float one = 1, zero = 0, three = 3;
+    std::vector<float> x(12), dy(12);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = float(i * 7 % 5);
+        dy[i] = float(i * 5 % 7);
+    }
+    Buffer on_x(x), on_dy(dy), on_y(std::vector<float>(12)), on_wide(std::vector<float>(24));
+    auto forward = [&](int mode, void* to_shape, const float* beta, Buffer& to) {
+        return cudnnSoftmaxForward(handle, 1, mode, &one, shape, reinterpret_cast<void*>(on_x.address), beta, to_shape,
+                reinterpret_cast<void*>(to.address));
+    };
+    check(forward(1, shape, &zero, on_y) == 2000, "a descriptor without sizes");
+    succeeds(cudnnSetTensor4dDescriptor(shape, 0, 0, 2, 3, 2, 1));
+    succeeds(cudnnSetTensor4dDescriptorEx(apart, 0, 2, 3, 2, 1, 12, 4, 2, 1));
+    for (int mode : {0, 1}) {
+        std::vector<float> y(12), dx(12);
+        for (size_t i = 0; i < y.size(); i++) {
+            double sum = 0;
+            for (size_t j = i / 6 * 6; j < i / 6 * 6 + 6; j++) {
+                sum += mode == 0 || j % 2 == i % 2 ? std::exp(double(x[j])) : 0;
+            }
+            y[i] = float(std::exp(double(x[i])) / sum);
+        }
+        for (size_t i = 0; i < y.size(); i++) {
+            double sum = 0;
+            for (size_t j = i / 6 * 6; j < i / 6 * 6 + 6; j++) {
+                sum += mode == 0 || j % 2 == i % 2 ? double(y[j]) * dy[j] : 0;
+            }
+            dx[i] = float(3 * y[i] * (dy[i] - sum));
+        }
+        auto close = [](const std::vector<float>& a, const std::vector<float>& b, size_t step) {
+            for (size_t i = 0; i < b.size(); i++) {
+                if (!(std::fabs(a[i * step] - b[i]) <= 1e-6f)) return false;
+            }
+            return true;
+        };
+        succeeds(forward(mode, shape, &zero, on_y));
+        check(close(on_y.read<float>(), y, 1), "softmax");
+        succeeds(forward(mode, apart, &zero, on_wide));
+        check(close(on_wide.read<float>(), y, 2), "softmax with other strides");
+        Buffer on_dx(dy);
+        succeeds(cudnnSoftmaxBackward(handle, 1, mode, &three, shape, reinterpret_cast<void*>(on_y.address), shape,
+                reinterpret_cast<void*>(on_dx.address), &zero, shape, reinterpret_cast<void*>(on_dx.address)));
+        check(close(on_dx.read<float>(), dx, 1), "gradient in place");
+        for (float& value : y) value *= 2;
+        succeeds(forward(mode, shape, &one, on_y));
+        check(close(on_y.read<float>(), y, 1), "added to what was there");
+    }
+    check(forward(0, apart, &zero, on_y) == 2000, "an array that does not fit its memory");
+    check(cudnnSoftmaxForward(handle, 1, 0, &one, shape, reinterpret_cast<void*>(on_wide.address), &zero, shape,
+            reinterpret_cast<void*>(on_wide.address + 4)) == 2000, "arrays that overlap");
+    check(cudnnSetTensor4dDescriptor(apart, 0, 0, 1 << 20, 1 << 12, 1, 1) == 3000, "too many elements");
+    emulator_set("fail_cudnn", 2);
+    check(forward(0, shape, &zero, on_y) == 5000, "fails as set");
+    emulator_restore_settings();
+    emulator_set("deferred", 1);
+    succeeds(cuStreamCreate(&stream, 1));
+    succeeds(cudnnSetStream(handle, stream));
+    Buffer later(std::vector<float>(12));
+    succeeds(forward(0, shape, &zero, later));
+    check(later.read<float>()[0] == 0, "softmax waits in its stream");
+    succeeds(cuStreamSynchronize(stream));
+    check(later.read<float>()[0] > 0, "and is there after the stream is waited for");
+    emulator_restore_settings();
+    succeeds(cudnnDestroyTensorDescriptor(apart));
+    succeeds(cudnnDestroyTensorDescriptor(shape));
+    succeeds(cudnnDestroy(handle));
+    succeeds(cuStreamDestroy_v2(stream));
+}
+
 void two_devices() {
     section = "two devices";
     emulator_set("devices", 2);
@@ -543,6 +623,7 @@ int main() {
     memory();
     deferred();
     cublas();
+    cudnn();
     two_devices();
     faults_as_set();
     check(emulator_live_allocations() == 0, "everything is freed");

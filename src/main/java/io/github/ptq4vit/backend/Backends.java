@@ -38,7 +38,7 @@ public final class Backends {
      * @throws BackendException if it cannot run here; nothing else is tried in its place
      */
     public static Backend open(String name, OptionalInt threads) {
-        return open(new BackendOptions(name, threads, List.of(), false), reason -> {
+        return open(new BackendOptions(name, threads, List.of(), false, false), reason -> {
         });
     }
 
@@ -50,7 +50,7 @@ public final class Backends {
      */
     public static Backend open(BackendOptions options, Consumer<String> passedOver) {
         return switch (options.name()) {
-            case "cuda" -> new CudaBackend(CudaSettings.of(options.devices(), options.tf32()));
+            case "cuda" -> new CudaBackend(CudaSettings.of(options.devices(), options.tf32(), options.cudnn()));
             case "auto" -> gpu(passedOver).<Backend>map(backend -> backend).orElseGet(() -> cpu(options.threads()));
             default -> cpu(options.threads());
         };

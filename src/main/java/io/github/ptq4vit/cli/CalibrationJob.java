@@ -108,6 +108,7 @@ final class CalibrationJob {
         versions.put("backend", device.backend());
         versions.put("device", device.device());
         versions.put("float_products", device.floatPrecision());
+        versions.put("softmax", device.softmax());
         return new Provenance(settings(config), config.seed(), images.ids(), Fingerprints.ofIds(images.ids()),
                 Fingerprints.ofPixels(images.pixels()), weightsHash, versions);
     }

@@ -30,6 +30,9 @@ final class CommonOptions {
     @Option(names = "--tf32", description = "Let a GPU round float32 products to TF32: faster, less exact.")
     private boolean tf32;
 
+    @Option(names = "--cudnn", description = "Let cuDNN compute softmaxes on a GPU; takes a build with it (-Pcudnn).")
+    private boolean cudnn;
+
     @Option(names = "--threads", paramLabel = "N", description = "Threads to compute with (default: one a processor).")
     private Optional<Integer> threads = Optional.empty();
 
@@ -67,7 +70,7 @@ final class CommonOptions {
     }
 
     private BackendOptions options() {
-        return new BackendOptions(backend, threads.map(OptionalInt::of).orElse(OptionalInt.empty()), devices, tf32);
+        return new BackendOptions(backend, threads.map(OptionalInt::of).orElse(OptionalInt.empty()), devices, tf32, cudnn);
     }
 
     /** Threads that decode images while others compute. */

@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.backend.cuda.CudaBackend;
 import io.github.ptq4vit.backend.cuda.CudaSettings;
 import io.github.ptq4vit.backend.cuda.EmulatedGpu;
+import io.github.ptq4vit.backend.cuda.WithCudnn;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
@@ -15,6 +16,13 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
                 new BackendUnderTest("plain", PlainBackend::new),
                 new BackendUnderTest("cpu", () -> new CpuBackend(2)),
                 new BackendUnderTest("cpu, float products", () -> CpuBackend.withFloatProducts(2))), gpus());
+    }
+
+    /** All of them, and the CUDA backend with cuDNN's softmax. */
+    static Stream<BackendUnderTest> softmaxes() {
+        return Stream.concat(all(), EmulatedGpu.isReplaced() ? Stream.of(new BackendUnderTest("cuda, cuDNN", WithCudnn::open))
+                : !EmulatedGpu.isBuilt() ? Stream.empty()
+                : Stream.of(new BackendUnderTest("cuda, emulated, cuDNN, copies late", BackendUnderTest::withCudnn)));
     }
 
     /** The CUDA backend on the emulated GPU if that is built, or on the real one if the tests are run for that. */
@@ -49,6 +57,11 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
     private static Backend older() {
         new EmulatedGpu().set("compute_capability", 75).set("deferred", 1).set("reversed", 1);
         return CudaBackend.withoutBlas(CudaSettings.standard());
+    }
+
+    private static Backend withCudnn() {
+        new EmulatedGpu().set("deferred", 1);
+        return WithCudnn.open();
     }
 
     /** For the name of the test. */

@@ -27,7 +27,7 @@ class CudaCalibrationTest {
     private static final Path EXAMPLE = Path.of("examples/characters");
     private static final int IMAGES = 2;
     /** By how much the loss of an equally good choice may be larger, relative to the best. */
-    private static final double TIE = 1e-5;
+    private static final double TIE = SearchAgreementTest.HESSIAN_TIE;
 
     static Stream<BackendUnderTest> gpu() {
         return BackendUnderTest.quickGpu();
@@ -71,6 +71,36 @@ class CudaCalibrationTest {
         }
         System.out.println("Example model on " + gpu + ": in " + traces.size() + " searches " + differ + " ties resolved otherwise");
         assertTrue(differ <= traces.size() / 100, differ + " of " + traces.size());
+    }
+
+    /** The shape of {@link RealModelTest}, which needs a real GPU, in small. */
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("gpu")
+    void onEqualNumbersEverySearchChoosesAsOnTheCpu(BackendUnderTest gpu) {
+        VitConfig shape = new VitConfig("small", 24, 8, 3, 48, 1, 3, 96, 7, false, 1e-6f);
+        CalibrationImages images = images(RandomVit.images(shape, 2, 2), 2);
+        for (CalibrationConfig config : List.of(CalibrationConfig.ptq4vit(new BitWidths(8, 8)),
+                CalibrationConfig.base(new BitWidths(4, 4)).withMetric(Metric.L2))) {
+            System.out.println("Small model on " + gpu + ": " + assertSearchesAgree(gpu, RandomVit.of(shape, 1), images, config));
+        }
+    }
+
+    /**
+     * Calibrates on the CPU and has each search scored on the GPU as well: at least 999 of 1000 choices are the same, the others
+     * ties. Tells how far they agree.
+     */
+    static String assertSearchesAgree(BackendUnderTest gpu, VisionTransformer model, CalibrationImages images,
+            CalibrationConfig config) {
+        try (Backend cpu = new CpuBackend(2); Backend backend = gpu.open().get();
+                ScoredOnBoth both = new ScoredOnBoth(cpu, backend)) {
+            CalibrationResult result = calibrate(both.backend(), model, images,
+                    config.withSearch(SearchMode.EXHAUSTIVE).withLossCheck(false));
+            assertTrue(both.choices() >= result.layers().size(), both.toString());
+            assertTrue(both.worstChoice() <= TIE, both.toString());
+            assertTrue(both.others() <= both.choices() / 1000, both.toString());
+            assertTrue(both.worstLoss() <= 1, both.toString());
+            return both.toString();
+        }
     }
 
     @ParameterizedTest(name = "{0}")

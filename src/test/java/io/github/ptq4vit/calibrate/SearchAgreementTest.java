@@ -41,12 +41,12 @@ import org.junit.jupiter.api.TestInstance;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class SearchAgreementTest {
     /** Scores of the Hessian metric: relative, with a floor relative to the largest of the curve. */
-    private static final double HESSIAN = 2e-4;
-    private static final double HESSIAN_FLOOR = 1e-5;
+    static final double HESSIAN = 2e-4;
+    static final double HESSIAN_FLOOR = 1e-5;
     /** Scores of the cosine metric, for each of the similarities that are added. */
     private static final double COSINE = 3e-7;
     /** By how much the score of an equally good choice may be lower, relative to the best score. */
-    private static final double HESSIAN_TIE = 1e-5;
+    static final double HESSIAN_TIE = 1e-5;
     private static final double COSINE_TIE = 3e-7;
 
     /** Quantised outputs: rounding of a sum, relative to the largest output; and rows in which a code may differ by one. */

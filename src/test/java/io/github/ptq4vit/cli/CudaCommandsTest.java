@@ -83,6 +83,24 @@ class CudaCommandsTest {
     }
 
     @Test
+    void cudnnIsAskedForRecordedAndListed() throws IOException {
+        Path own = folder.resolve("own");
+        calibrate(own).succeeded();
+        assertEquals("own", versions(own).required("softmax").textValue());
+        String line = calibrate(out, "--cudnn").succeeded().err();
+        assertTrue(line.contains("backend: cuda (") && line.contains("softmax by cuDNN 9."), line);
+        assertEquals("cudnn", versions(out).required("softmax").textValue());
+        assertTrue(versions(out).required("device").textValue().contains("cuDNN 9."), versions(out).toString());
+        String devices = CommandLineRun.of("devices").succeeded().out();
+        assertTrue(devices.lines().anyMatch(l -> l.startsWith("cuda") && l.matches(".*, cuDNN /.*libcudnn\\.so\\.9")), devices);
+        for (String other : new String[] {"cpu", "auto"}) {
+            run(folder.resolve("none"), other, "--cudnn").failed(2, "--cudnn", "--backend cuda");
+        }
+        gpu.set("fail_cudnn", 1);
+        calibrate(folder.resolve("none"), "--cudnn").failed(1, "Opening cuDNN on device 0");
+    }
+
+    @Test
     void autoSaysWhatItTookAndWhyNotTheGpu() {
         gpu.set("fail_init", 100);
         String line = run(out, "auto").succeeded().err();

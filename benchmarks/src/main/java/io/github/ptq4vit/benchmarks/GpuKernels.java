@@ -60,6 +60,7 @@ public final class GpuKernels {
                 new GpuKernels(backend, scope, small).products("float32 products by our own kernel");
             }
         }
+        new CudnnComparison(small).print();
     }
 
     private void all() {
@@ -187,12 +188,12 @@ public final class GpuKernels {
         return limit.map(most -> String.format(Locale.ROOT, "%.1f %%", 100 * reached / most)).orElse("not known");
     }
 
-    private static void title(String words, String columns) {
+    static void title(String words, String columns) {
         row("%n### %s%n%n%s%n%s", words.substring(0, 1).toUpperCase(Locale.ROOT) + words.substring(1), columns,
                 columns.replaceAll("[^|]+", "---"));
     }
 
-    private static void row(String format, Object... values) {
+    static void row(String format, Object... values) {
         System.out.printf(Locale.ROOT, format + "%n", values);
     }
 }

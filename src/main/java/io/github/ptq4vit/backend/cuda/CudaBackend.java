@@ -28,6 +28,7 @@ public final class CudaBackend implements Backend {
     private final CudaDevices devices;
     private final CudaDevice device;
     private final Optional<Blas> blas;
+    private final Optional<Cudnn> cudnn;
     private final FloatProducts floatProducts;
     private final IntegerProducts integerProducts;
     private final StridedCopy copies;
@@ -51,16 +52,20 @@ public final class CudaBackend implements Backend {
     private CudaBackend(CudaSettings settings, boolean withBlas) {
         this.devices = new CudaDevices(settings);
         this.device = devices.first();
+        Optional<Cudnn> opened = Optional.empty();
         try {
             if (settings.tf32() && (!withBlas || device.capability() < CudaDevice.TENSOR_CORE_KERNELS)) {
                 throw new BackendException("There is no TF32 on " + device.words() + ": it takes cuBLAS and compute capability 8.0 or"
                         + " later; leave --tf32 out");
             }
+            opened = settings.cudnn() ? Optional.of(new Cudnn(device)) : opened;
             this.blas = withBlas ? Optional.of(new Blas(device)) : Optional.empty();
         } catch (RuntimeException | Error e) {
+            opened.ifPresent(Cudnn::close);
             devices.close();
             throw e;
         }
+        this.cudnn = opened;
         this.floatProducts = new FloatProducts(device, blas);
         this.integerProducts = new IntegerProducts(device);
         this.copies = new StridedCopy(device);
@@ -87,6 +92,9 @@ public final class CudaBackend implements Backend {
         installation.driver().ifPresent(file -> lines.add("driver " + file));
         installation.cublas().ifPresent(file -> lines.add("cuBLAS " + file));
         lines.addAll(installation.reasons());
+        CudnnLibrary.Found found = CudnnLibrary.load();
+        lines.add(found.file().map(file -> "cuDNN " + file)
+                .orElseGet(() -> "no cuDNN (" + String.join("; ", found.reasons()) + ")"));
         return lines;
     }
 
@@ -99,9 +107,10 @@ public final class CudaBackend implements Backend {
     public DeviceInfo device() {
         return new DeviceInfo("cuda", (devices.all().size() > 1 ? devices.all().size() + " x " : "") + device.name() + ", driver for CUDA " + device.driverVersion() + ", "
                 + blas.map(b -> "cuBLAS " + b.version() + (device.settings().tf32() ? " in TF32" : ""))
-                        .orElse("float32 products by our own kernel, which is slower, for want of cuBLAS"), 1,
+                        .orElse("float32 products by our own kernel, which is slower, for want of cuBLAS")
+                + (cudnn.isPresent() ? ", softmax by cuDNN " + Cudnn.version() : ""), 1,
                 device.capability() >= CudaDevice.TENSOR_CORE_KERNELS ? "int8 on tensor cores" : "int8 by dp4a",
-                device.settings().tf32() ? "tf32" : "float32");
+                device.settings().tf32() ? "tf32" : "float32", cudnn.isPresent() ? "cudnn" : DeviceInfo.OWN);
     }
 
     /** The device, for what is built on this backend in this package. */
@@ -226,12 +235,20 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void softmax(View x, float scale, View y) {
+        if (cudnn.isPresent()) {
+            cudnn.get().softmax(floats(x), scale, like(y, x));
+            return;
+        }
         device.launch(Kernel.SOFTMAX_FORWARD_F32).view(floats(x)).view(like(y, x)).count(rows(x)).integer(x.size(-1))
                 .number(scale).overRows(rows(x));
     }
 
     @Override
     public void softmaxBackward(View y, View dy, float scale, View dx) {
+        if (cudnn.isPresent()) {
+            cudnn.get().softmaxBackward(floats(y), like(dy, y), scale, like(dx, y));
+            return;
+        }
         device.launch(Kernel.SOFTMAX_BACKWARD_F32).view(floats(y)).view(like(dy, y)).view(like(dx, y)).count(rows(y))
                 .integer(y.size(-1)).number(scale).overRows(rows(y));
     }
@@ -337,6 +354,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void close() {
+        cudnn.ifPresent(Cudnn::close);
         blas.ifPresent(Blas::close);
         devices.close();
     }

@@ -41,10 +41,7 @@ public final class CudaLibraries {
     }
 
     private static CudaInstallation find() {
-        String folders = System.getProperty(FOLDERS_PROPERTY);
-        LibrarySearch search = folders != null
-                ? LibrarySearch.of(folders) : LibrarySearch.ofMachine(System.getenv(), Path.of("/"));
-        return new CudaLibraries(search, folders != null).loadAll();
+        return new CudaLibraries(LibrarySearch.here(), System.getProperty(FOLDERS_PROPERTY) != null).loadAll();
     }
 
     private CudaInstallation loadAll() {
@@ -68,7 +65,7 @@ public final class CudaLibraries {
         try {
             if (ownDriver) {
                 // known to the linker by its name from now on
-                search.file(DRIVER).ifPresent(file -> System.load(file.toString()));
+                search.files(DRIVER).stream().findFirst().ifPresent(file -> System.load(file.toString()));
             }
             natives.extract("JCudaDriver", UnaryOperator.identity());
             natives.initialise("jcuda.driver.JCudaDriver");
@@ -107,7 +104,7 @@ public final class CudaLibraries {
             return bindCublas(natives, cublas) ? Optional.of(cublas) : Optional.empty();
         }
         if (reasons.isEmpty()) {
-            reasons.add("cuBLAS was not found: no libcublas.so.12 or .13 in " + join(search.folders())
+            reasons.add("cuBLAS was not found: no libcublas.so.12 or .13 in " + search.words()
                     + "; install it, or name its folder with -D" + FOLDERS_PROPERTY + " or LD_LIBRARY_PATH");
         }
         return Optional.empty();
@@ -150,14 +147,10 @@ public final class CudaLibraries {
     }
 
     /** JCuda wraps the linker's words in stack traces: the line that names the library. */
-    private static String firstLine(Throwable e, String part) {
+    static String firstLine(Throwable e, String part) {
         String message = String.valueOf(e.getMessage());
         return message.lines().filter(line -> line.contains(part)).map(String::strip).findFirst()
                 .orElseGet(() -> message.lines().findFirst().orElse(""));
-    }
-
-    private static String join(List<Path> folders) {
-        return String.join(", ", folders.stream().map(Path::toString).toList());
     }
 
     private static final class Holder {

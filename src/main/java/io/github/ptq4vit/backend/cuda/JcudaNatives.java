@@ -37,6 +37,15 @@ final class JcudaNatives implements AutoCloseable {
         }
     }
 
+    /** Whether the class path has a native library, such as {@code JCublas2}. */
+    static boolean has(String name) {
+        return JCudaVersion.class.getResource("/lib/" + file(name)) != null;
+    }
+
+    private static String file(String name) {
+        return "lib" + name + "-" + JCudaVersion.get() + "-linux-x86_64.so";
+    }
+
     /** Where the natives lie until this is closed. */
     Path folder() {
         return folder;
@@ -49,7 +58,7 @@ final class JcudaNatives implements AutoCloseable {
      * @param change applied to the bytes of the file
      */
     void extract(String name, UnaryOperator<byte[]> change) {
-        String file = "lib" + name + "-" + JCudaVersion.get() + "-linux-x86_64.so";
+        String file = file(name);
         try (InputStream in = JCudaVersion.class.getResourceAsStream("/lib/" + file)) {
             if (in == null) {
                 throw new IllegalStateException(file + " is missing on the class path");

@@ -12,7 +12,6 @@ import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
@@ -33,9 +32,15 @@ record LibrarySearch(List<Path> folders) {
         folders = List.copyOf(folders);
     }
 
+    /** Where to look in this process: the folders of {@link CudaLibraries#FOLDERS_PROPERTY} if it is set, else the machine's. */
+    static LibrarySearch here() {
+        String folders = System.getProperty(CudaLibraries.FOLDERS_PROPERTY);
+        return folders != null ? of(folders) : ofMachine(System.getenv(), Path.of("/"));
+    }
+
     /**
      * The folders of a machine: CUDA_HOME and CUDA_PATH, LD_LIBRARY_PATH, what the linker is configured with, the usual places
-     * of toolkits and distributions, and Python environments, whose packages bring cuBLAS too.
+     * of toolkits and distributions, and Python environments, whose packages bring cuBLAS and cuDNN too.
      *
      * @param environment variables by name
      * @param root of the file system
@@ -84,10 +89,15 @@ record LibrarySearch(List<Path> folders) {
                 .filter(found -> Files.isRegularFile(found.file())).toList();
     }
 
-    /** The first file of a name, if any folder has it. */
-    Optional<Path> file(String name) {
-        return folders.stream().map(folder -> folder.resolve(name)).filter(Files::isRegularFile)
-                .map(Path::toAbsolutePath).findFirst();
+    /** Every file of a name. */
+    List<Path> files(String name) {
+        return folders.stream().map(folder -> folder.resolve(name)).filter(Files::isRegularFile).map(Path::toAbsolutePath)
+                .toList();
+    }
+
+    /** The folders for messages. */
+    String words() {
+        return String.join(", ", folders.stream().map(Path::toString).toList());
     }
 
     private static void addPythons(Path lib, Set<Path> folders) {
@@ -95,6 +105,7 @@ record LibrarySearch(List<Path> folders) {
             for (String packages : List.of("site-packages", "dist-packages")) {
                 folders.add(python.resolve(packages).resolve("nvidia/cublas/lib"));
                 folders.add(python.resolve(packages).resolve("nvidia/cu13/lib"));
+                folders.add(python.resolve(packages).resolve("nvidia/cudnn/lib"));
             }
         }
     }

@@ -120,6 +120,27 @@ class FaultsTest {
         assertTrue(message.contains("There is no device 3"), message);
     }
 
+    @Test
+    void aCudnnThatDoesNotOpenAndOneThatFailsAreTold() {
+        gpu.set("fail_cudnn", 1);
+        String message = assertThrows(BackendException.class, WithCudnn::open).getMessage();
+        assertOneSentence(message);
+        assertTrue(message.matches("Opening cuDNN on device 0 .* failed: cuDNN says CUDNN_STATUS_NOT_INITIALIZED"), message);
+        gpu.set("fail_cudnn", 2);
+        try (CudaBackend backend = WithCudnn.open(); Scope scope = backend.scope()) {
+            View x = scope.floats(2, 3, 5);
+            message = assertThrows(BackendException.class, () -> backend.softmax(x, 0.5f, x)).getMessage();
+            assertOneSentence(message);
+            assertTrue(message.matches("Softmax of 6 rows of 5 by cuDNN on device 0 .* failed: cuDNN says"
+                    + " CUDNN_STATUS_EXECUTION_FAILED"), message);
+            message = assertThrows(BackendException.class, () -> backend.softmaxBackward(x, x, 1, x)).getMessage();
+            assertTrue(message.startsWith("The gradient of softmax of 6 rows of 5 by cuDNN"), message);
+        }
+        gpu.set("fail_cudnn", 0).set("fail_cublas", 1);
+        message = assertThrows(BackendException.class, WithCudnn::open).getMessage();
+        assertTrue(message.startsWith("Opening cuBLAS"), message);
+    }
+
     private static void refused(String reason) {
         String message = assertThrows(BackendException.class, () -> Backends.open("cuda")).getMessage();
         assertOneSentence(message);

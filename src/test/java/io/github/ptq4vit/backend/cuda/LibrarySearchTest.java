@@ -57,6 +57,14 @@ class LibrarySearchTest {
     }
 
     @Test
+    void pythonsPackageOfCudnnIsFound() throws IOException {
+        Path lib = Files.createDirectories(root.resolve("venv/lib/python3.12/site-packages/nvidia/cudnn/lib"));
+        Path file = Files.createFile(lib.resolve("libcudnn.so.9"));
+        environment.put("VIRTUAL_ENV", root.resolve("venv").toString());
+        assertEquals(List.of(file), LibrarySearch.ofMachine(environment, root).files("libcudnn.so.9"));
+    }
+
+    @Test
     void otherVersionsAndFoldersOfThatNameAreNotTaken() throws IOException {
         Files.createDirectories(root.resolve("usr/lib64/libcublas.so.12"));
         Files.createFile(root.resolve("usr/lib64/libcublas.so.11"));
