@@ -83,7 +83,7 @@ public interface Backend extends AutoCloseable {
     /** Gradient of {@link #softmax} with respect to x, from its output y and the gradient there. */
     void softmaxBackward(View y, View dy, float scale, View dx);
 
-    /** {@code y = x/2 (1 + erf(x / sqrt 2))}. */
+    /** {@code y = x/2 (1 + erf(x / sqrt 2))}. y may be x. */
     void gelu(View x, View y);
 
     /** Gradient of {@link #gelu} with respect to x. */

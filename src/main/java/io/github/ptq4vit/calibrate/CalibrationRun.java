@@ -103,9 +103,7 @@ final class CalibrationRun {
             inputs.keep(0, from, input);
             for (int unit = 0; unit < network.units().size(); unit++) {
                 View output = inputs.room(unit + 1, from, to, scope);
-                try (Scope temporary = backend.scope()) {
-                    network.units().get(unit).pass(temporary, input, output).forward(arithmetic);
-                }
+                network.units().get(unit).forward(arithmetic, input, output);
                 inputs.keep(unit + 1, from, output);
                 input = output;
             }

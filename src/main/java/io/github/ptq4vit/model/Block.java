@@ -68,6 +68,13 @@ public final class Block implements Unit {
         return new BlockPass(this, Activations.allocate(scope, shape, input, output));
     }
 
+    @Override
+    public void forward(Arithmetic arithmetic, View input, View output) {
+        try (Scope scope = backend.scope()) {
+            new BlockPass(this, Activations.overwritten(scope, shape, input, output)).forward(arithmetic);
+        }
+    }
+
     private record BlockPass(Block block, Activations a) implements Pass {
         @Override
         public View input() {

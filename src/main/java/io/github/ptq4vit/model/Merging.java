@@ -39,6 +39,13 @@ public final class Merging implements Unit {
                 scope.floats(images, shape.outputTokens(), 4 * shape.dim()), output);
     }
 
+    @Override
+    public void forward(Arithmetic arithmetic, View input, View output) {
+        try (Scope scope = backend.scope()) {
+            pass(scope, input, output).forward(arithmetic);
+        }
+    }
+
     /**
      * @param input {@code [images, n, d]}
      * @param merged squares of tokens, {@code [images, n / 4, 4 d]}

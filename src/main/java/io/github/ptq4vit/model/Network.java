@@ -155,9 +155,7 @@ public final class Network {
         for (Unit unit : units.subList(first, units.size())) {
             View output = free.filter(f -> f.size(1) == unit.shape().outputTokens() && f.size(2) == unit.shape().outputDim())
                     .orElseGet(() -> unit.output(scope, input.size(0)));
-            try (Scope temporary = backend.scope()) {
-                unit.pass(temporary, tokens, output).forward(arithmetic);
-            }
+            unit.forward(arithmetic, tokens, output);
             free = tokens == input ? Optional.empty() : Optional.of(tokens);
             tokens = output;
         }

@@ -22,6 +22,9 @@ public sealed interface Unit permits Block, Merging {
         return pass(scope, input, output(scope, input.size(0)));
     }
 
+    /** The forward pass alone: nothing is kept but the output, shaped as {@link #pass} takes it. */
+    void forward(Arithmetic arithmetic, View input, View output);
+
     /** A new array for the output of so many images. */
     default View output(Scope scope, int images) {
         return scope.floats(images, shape().outputTokens(), shape().outputDim());

@@ -79,53 +79,35 @@ final class CpuProducts {
         }
     }
 
-    /** Of one image, {@code [heads, n, k]} times {@code [heads, k, m]}. */
+    /** Of one image, {@code [heads, n, k]} times {@code [heads, k, m]}: head by head, whose numbers and codes fit the cache. */
     private void matmulOfImage(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
-        int heads = a.size(0);
         int n = a.size(1);
         int k = a.size(2);
         int m = b.size(2);
         boolean transposed = b.stride(1) == 1;
-        long[] codesA = encodeHeads(worker, first, a, gridsA);
-        long[] codesB = encodeHeads(worker, second, transposed ? b.transpose() : b, gridsB);
-        int ranges = codesA.length;
+        int ranges = gridsA.get(0).ranges().size();
         MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, first.form(), c.stride(1), c.stride(2));
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, n, k,
                 transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
                 false, false, Layout.of(c.at(0))));
-        for (int head = 0; head < heads; head++) {
-            long[] left = new long[ranges];
+        for (int head = 0; head < a.size(0); head++) {
+            CodeGrid gridA = grid(gridsA, head);
+            CodeGrid gridB = grid(gridsB, head);
+            long[] left = encode(worker, first, gathered(worker, "gathered a", a.at(head)), (long) n * k, gridA);
+            View right = transposed ? b.at(head).transpose() : b.at(head);
+            long codes = encode(worker, second, gathered(worker, "gathered b", right), (long) k * m, gridB)[0];
             long[] scales = new long[ranges];
             for (int range = 0; range < ranges; range++) {
-                left[range] = codesA[range] + (long) head * n * k * first.form().bytes();
                 Scratch scale = worker.memory(SCALES[range], Float.BYTES);
-                scale.floats().put(0, grid(gridsA, head).ranges().get(range).step() * grid(gridsB, head).ranges().get(0).step());
+                scale.floats().put(0, gridA.ranges().get(range).step() * gridB.ranges().get(0).step());
                 scales[range] = scale.address();
             }
-            long right = codesB[0] + (long) head * k * m * second.form().bytes();
-            product.run(left, same(right, ranges), scales, 0, CpuBuffer.address(c.at(head)));
+            product.run(left, same(codes, ranges), scales, 0, CpuBuffer.address(c.at(head)));
         }
     }
 
     private static CodeGrid grid(List<CodeGrid> grids, int head) {
         return grids.get(grids.size() == 1 ? 0 : head);
-    }
-
-    /** Codes of {@code [heads, rows, columns]} for each range, dense. */
-    private long[] encodeHeads(Worker worker, Coder coder, View view, List<CodeGrid> grids) {
-        long numbers = gathered(worker, coder == first ? "gathered a" : "gathered b", view);
-        if (grids.size() == 1) {
-            return encode(worker, coder, numbers, view.elements(), grids.get(0));
-        }
-        long size = view.elements() / view.size(0);
-        long[] codes = codes(worker, coder, view.elements(), grids.get(0).ranges().size());
-        for (int head = 0; head < view.size(0); head++) {
-            for (int range = 0; range < codes.length; range++) {
-                coder.encode(worker, numbers + head * size * Float.BYTES, size, grids.get(head), range,
-                        codes[range] + head * size * coder.form().bytes());
-            }
-        }
-        return codes;
     }
 
     private static long rows(View x, int inputs, View y, int outputs) {
@@ -149,18 +131,10 @@ final class CpuProducts {
     }
 
     private long[] encode(Worker worker, Coder coder, long numbers, long count, CodeGrid grid) {
-        long[] codes = codes(worker, coder, count, grid.ranges().size());
+        long[] codes = new long[grid.ranges().size()];
         for (int range = 0; range < codes.length; range++) {
-            coder.encode(worker, numbers, count, grid, range, codes[range]);
-        }
-        return codes;
-    }
-
-    /** Room for the codes of each range. */
-    private long[] codes(Worker worker, Coder coder, long count, int ranges) {
-        long[] codes = new long[ranges];
-        for (int range = 0; range < ranges; range++) {
             codes[range] = worker.scratch((coder == first ? CODES_A : CODES_B)[range], count * coder.form().bytes());
+            coder.encode(worker, numbers, count, grid, range, codes[range]);
         }
         return codes;
     }
