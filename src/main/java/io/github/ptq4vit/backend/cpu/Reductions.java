@@ -3,7 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 
-/** Plain loops over native memory, copied piecewise to arrays on which the compiler's vector code works. */
+/** Plain loops over native memory, copied piecewise to arrays; comparisons that are fast before the compiler optimises. */
 final class Reductions {
     private static final int PIECE = 4096;
 
@@ -28,20 +28,29 @@ final class Reductions {
         return maxima;
     }
 
+    /** Without a sign the bits of numbers are in the numbers' order, NaN beyond infinity. */
     private static float largestMagnitude(float[] numbers, int count) {
-        float largest = 0;
+        int largest = 0;
         for (int i = 0; i < count; i++) {
-            largest = Math.max(largest, Math.abs(numbers[i]));
+            int bits = Float.floatToRawIntBits(numbers[i]) & Integer.MAX_VALUE;
+            if (bits > largest) {
+                largest = bits;
+            }
         }
-        return largest;
+        return Float.intBitsToFloat(largest);
     }
 
     private static float largest(float[] numbers, int count) {
         float largest = Float.NEGATIVE_INFINITY;
+        boolean defined = true;
         for (int i = 0; i < count; i++) {
-            largest = Math.max(largest, numbers[i]);
+            float number = numbers[i];
+            if (number > largest) {
+                largest = number;
+            }
+            defined &= number == number;
         }
-        return largest;
+        return defined ? largest : Float.NaN;
     }
 
     static double[] rowSums(FloatBuffer x, int columns) {
