@@ -289,8 +289,9 @@ public final class CpuBackend implements Backend {
 
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
-        TransposedOutputs outputs = new TransposedOutputs((CpuScope) owner, problem);
-        KeptCodes codes = new KeptCodes((CpuScope) owner);
+        Slabs slabs = new Slabs((CpuScope) owner);
+        TransposedOutputs outputs = new TransposedOutputs(slabs, problem);
+        KeptCodes codes = new KeptCodes((CpuScope) owner, slabs);
         return (searched, fixed, candidates, from, to) ->
                 scorer.score(problem, outputs, codes, searched, fixed, candidates, from, to);
     }

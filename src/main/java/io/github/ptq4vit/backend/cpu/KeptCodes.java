@@ -21,12 +21,17 @@ final class KeptCodes {
     static final long MOST_BYTES = 48L << 20;
 
     private final CpuScope owner;
+    private final Slabs slabs;
     private final Map<Place, Fixed> fixed = new ConcurrentHashMap<>();
     private final Map<Candidate, CpuBuffer> candidates = new HashMap<>();
 
-    /** @param owner of all codes */
-    KeptCodes(CpuScope owner) {
+    /**
+     * @param owner of the candidates' codes
+     * @param slabs where those of fixed operands lie
+     */
+    KeptCodes(CpuScope owner, Slabs slabs) {
         this.owner = owner;
+        this.slabs = slabs;
     }
 
     /** Which numbers of the fixed operand: those of one product of the batch, as a tile of so many rows wants them. */
@@ -60,7 +65,7 @@ final class KeptCodes {
         }
         int ranges = grid.ranges().size();
         long[] addresses = old != null && old.addresses.length == ranges ? old.addresses
-                : IntStream.range(0, ranges).mapToLong(i -> owner.bytes(bytes).address()).toArray();
+                : IntStream.range(0, ranges).mapToLong(i -> slabs.allocate(bytes)).toArray();
         encode.accept(addresses);
         return new Fixed(grid, addresses);
     }

@@ -12,13 +12,13 @@ import org.bytedeco.dnnl.global.dnnl;
 final class TransposedOutputs {
     private static final int F32 = dnnl.dnnl_f32;
 
-    private final CpuScope owner;
+    private final Slabs slabs;
     private final MatmulProblem problem;
     private final Map<CpuScorer.Tile, Copy> copies = new ConcurrentHashMap<>();
 
-    /** @param owner of the copies */
-    TransposedOutputs(CpuScope owner, MatmulProblem problem) {
-        this.owner = owner;
+    /** @param slabs where the copies lie */
+    TransposedOutputs(Slabs slabs, MatmulProblem problem) {
+        this.slabs = slabs;
         this.problem = problem;
     }
 
@@ -45,7 +45,7 @@ final class TransposedOutputs {
     }
 
     private long transposed(Worker worker, CpuScorer.Tile tile, long matrix) {
-        long copy = owner.bytes((long) tile.rows() * problem.m() * Float.BYTES).address();
+        long copy = slabs.allocate((long) tile.rows() * problem.m() * Float.BYTES);
         worker.copy(Layout.dense(F32, tile.rows(), problem.m()).transposed(), Layout.dense(F32, problem.m(), tile.rows()))
                 .run(matrix, copy);
         return copy;
