@@ -1,6 +1,7 @@
 package io.github.ptq4vit.calibrate;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -155,50 +156,55 @@ class CalibrationTest {
     }
 
     @Test
-    void drawsSeedsAndImagesAreIndependentOfEachOther() {
+    void seedsAndImagesAreIndependentOfEachOtherAndDrawsAreSpreadEvenly() {
         int images = 4000;
-        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8);
+        CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 1);
         LossGradient[] seeds = {new LossGradient(config), new LossGradient(config.withSeed(1)), new LossGradient(config.withSeed(1L << 32))};
-        int[] equal = new int[5];
+        int[] equal = new int[3];
         for (int image = 0; image < images; image++) {
-            float[][] draws = seeds[0].at("image " + image, new float[2]);
-            boolean label = draws[0][0] > 0;
-            equal[0] += label == draws[1][0] > 0 ? 1 : 0;
-            equal[1] += label == draws[7][0] > 0 ? 1 : 0;
-            equal[2] += label == seeds[1].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
-            equal[3] += label == seeds[2].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
-            equal[4] += label == seeds[0].at("image " + (image + images), new float[2])[0][0] > 0 ? 1 : 0;
+            boolean label = seeds[0].at("image " + image, new float[2])[0][0] > 0;
+            equal[0] += label == seeds[1].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
+            equal[1] += label == seeds[2].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
+            equal[2] += label == seeds[0].at("image " + (image + images), new float[2])[0][0] > 0 ? 1 : 0;
         }
         for (int count : equal) {
             // of two fair coins half are equal, within 4 standard deviations
             assertEquals(0.5, count / (double) images, 4 * 0.5 / Math.sqrt(images), Arrays.toString(equal));
         }
+        LossGradient eight = new LossGradient(config.withGradients(GradientSource.FISHER, 8));
+        assertEquals(4, Arrays.stream(eight.at("image", new float[2])).filter(gradient -> gradient[0] > 0).count());
     }
 
     @Test
     void theMeanOfManyDrawsIsTheFisherDiagonal() {
         float[] logits = {1.2f, 0.1f, -0.4f};
-        double[] p = new double[3];
-        double sum = 0;
-        for (float z : logits) {
-            sum += Math.exp(z);
-        }
+        double[] p = LossGradient.softmax(logits);
+        double all = 1 - Arrays.stream(p).map(x -> x * x).sum();
         LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8));
         double[] squares = new double[3];
         int draws = 0;
         for (int image = 0; image < 1000; image++) {
             for (float[] gradient : loss.at("image " + image, logits)) {
                 draws++;
+                double length = 0;
                 for (int c = 0; c < 3; c++) {
                     squares[c] += gradient[c] * gradient[c];
+                    length += gradient[c] * gradient[c];
                 }
+                assertEquals(all, length, 1e-6 * all, "all draws of an image are equally long");
             }
         }
         for (int c = 0; c < 3; c++) {
-            p[c] = Math.exp(logits[c]) / sum;
-            // g^2 is (1-p)^2 with probability p, else p^2: mean p(1-p), standard deviation |1-2p| sqrt(p(1-p))
-            double deviation = Math.abs(1 - 2 * p[c]) * Math.sqrt(p[c] * (1 - p[c]) / draws);
-            assertEquals(p[c] * (1 - p[c]), squares[c] / draws, 4 * deviation + 1e-6);
+            // a square is at most the length; independent draws would have a standard deviation of half of it at most
+            assertEquals(p[c] * (1 - p[c]), squares[c] / draws, 4 * all / 2 / Math.sqrt(draws));
+        }
+    }
+
+    @Test
+    void ofACertainPredictionThereIsNoGradient() {
+        LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 4));
+        for (float[] gradient : loss.at("image", new float[] {0, 1000, 0})) {
+            assertArrayEquals(new float[3], gradient);
         }
     }
 

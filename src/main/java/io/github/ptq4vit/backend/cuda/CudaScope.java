@@ -1,41 +1,18 @@
 package io.github.ptq4vit.backend.cuda;
 
-import io.github.ptq4vit.backend.BackendException;
-import io.github.ptq4vit.backend.Buffer;
+import io.github.ptq4vit.backend.BufferScope;
 import io.github.ptq4vit.backend.DataType;
-import io.github.ptq4vit.backend.Scope;
-import io.github.ptq4vit.backend.View;
 import java.util.ArrayList;
 import java.util.Collection;
-import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Set;
 
 /** Owns pieces of a device's memory. */
-final class CudaScope implements Scope {
+final class CudaScope extends BufferScope<CudaBuffer> {
     private final DeviceMemory memory;
-    private final Set<CudaBuffer> buffers = new LinkedHashSet<>();
     private final List<CudaScope> besides = new ArrayList<>();
-    private boolean closed;
 
     CudaScope(DeviceMemory memory) {
         this.memory = memory;
-    }
-
-    @Override
-    public synchronized Buffer buffer(DataType type, long elements) {
-        requireOpen();
-        CudaBuffer buffer = new CudaBuffer(type, elements, memory);
-        buffers.add(buffer);
-        return buffer;
-    }
-
-    @Override
-    public synchronized void keepOnly(Collection<View> views) {
-        Set<CudaBuffer> rest = new LinkedHashSet<>(buffers);
-        views.forEach(view -> rest.remove(view.buffer()));
-        rest.forEach(CudaBuffer::release);
-        buffers.removeAll(rest);
     }
 
     /** A scope on another device that is closed with this one. */
@@ -46,18 +23,19 @@ final class CudaScope implements Scope {
         return scope;
     }
 
-    /** Throws if the scope is closed, and with it what it owns. */
-    synchronized void requireOpen() {
-        if (closed) {
-            throw new BackendException("A scope, or weights that it owns, was used after it was closed");
-        }
+    @Override
+    protected CudaBuffer make(DataType type, long elements) {
+        return new CudaBuffer(type, elements, memory);
+    }
+
+    @Override
+    protected void free(Collection<CudaBuffer> some) {
+        some.forEach(CudaBuffer::release);
     }
 
     @Override
     public synchronized void close() {
-        closed = true;
-        buffers.forEach(CudaBuffer::release);
-        buffers.clear();
+        super.close();
         besides.forEach(CudaScope::close);
     }
 }

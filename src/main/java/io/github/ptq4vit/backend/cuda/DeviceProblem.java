@@ -1,6 +1,6 @@
 package io.github.ptq4vit.backend.cuda;
 
-import io.github.ptq4vit.backend.Buffer;
+
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.MatmulProblem;
@@ -71,7 +71,7 @@ final class DeviceProblem {
         ScoreCandidates only = new ScoreCandidates(operand, grids.size() == 1 ? 1 : scales, List.of(), List.of(grids));
         List<ScoreLayout.Rows> runs = ScoreLayout.everyRow(problem, operand, only.scales());
         long bytes = ScoreCodes.bytes(only.codedRanges(), ScoreLayout.count(runs), problem.k());
-        Buffer memory = known != null && known.codes.memory().elements() >= bytes ? known.codes.memory()
+        CudaBuffer memory = known != null && known.codes.memory().elements() >= bytes ? known.codes.memory()
                 : owner.buffer(DataType.INT8, bytes);
         try (CudaScope scope = new CudaScope(device.memory())) {
             ScoreCodes codes = ScoreCodes.of(device, memory, problem, operand, runs, only,

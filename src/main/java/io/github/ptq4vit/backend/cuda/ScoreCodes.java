@@ -1,6 +1,5 @@
 package io.github.ptq4vit.backend.cuda;
 
-import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.View;
@@ -13,7 +12,7 @@ import java.util.List;
  * @param rows of a candidate in one range
  * @param padded bytes of a row
  */
-record ScoreCodes(Buffer memory, int ranges, long rows, int padded) {
+record ScoreCodes(CudaBuffer memory, int ranges, long rows, int padded) {
 
     /** Bytes from one candidate's codes to the next one's. */
     long stride() {
@@ -27,7 +26,7 @@ record ScoreCodes(Buffer memory, int ranges, long rows, int padded) {
 
     /** Address of the first. */
     long address() {
-        return ((CudaBuffer) memory).address();
+        return memory.address();
     }
 
     /** Bytes that codes of a candidate take. */
@@ -42,7 +41,7 @@ record ScoreCodes(Buffer memory, int ranges, long rows, int padded) {
      * @param candidates whose grids those of the operand are
      * @param tables the candidates on the device
      */
-    static ScoreCodes of(CudaDevice device, Buffer memory, MatmulProblem problem, Operand operand,
+    static ScoreCodes of(CudaDevice device, CudaBuffer memory, MatmulProblem problem, Operand operand,
             List<ScoreLayout.Rows> runs, ScoreCandidates candidates, CandidateTables tables) {
         View x = operand == Operand.LEFT ? problem.left() : problem.right().transpose();
         int k = problem.k();
@@ -56,7 +55,7 @@ record ScoreCodes(Buffer memory, int ranges, long rows, int padded) {
             device.launch(Kernel.SCORE_QUANTIZE_S8)
                     .words(k, padded, ranges, rows, candidates.grids(), candidates.scales(), tables.most(), runs.size(),
                             x.stride(0), x.stride(1), x.stride(2))
-                    .view(x).address(((CudaBuffer) memory).address()).address(table)
+                    .view(x).address(memory.address()).address(table)
                     .address(GridTable.upload(device, temporary, candidates.allGrids()))
                     .address(tables.lists()).address(tables.counts())
                     .blocks(padded / IntegerProducts.PADDING, (most + IntegerProducts.PADDING - 1) / IntegerProducts.PADDING,

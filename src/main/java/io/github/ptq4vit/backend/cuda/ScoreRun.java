@@ -1,6 +1,5 @@
 package io.github.ptq4vit.backend.cuda;
 
-import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
@@ -244,12 +243,12 @@ final class ScoreRun {
 
     /** Codes of the searched operand's rows that take part. */
     private ScoreCodes codes(CudaScope owner, ScoreCandidates candidates, CandidateTables tables) {
-        Buffer memory = owner.buffer(DataType.INT8, candidates.count()
+        CudaBuffer memory = owner.buffer(DataType.INT8, candidates.count()
                 * ScoreCodes.bytes(candidates.codedRanges(), ScoreLayout.count(runs), problem.k()));
         return ScoreCodes.of(device, memory, problem, candidates.searched(), runs, candidates, tables);
     }
 
     private static long bytes(CudaScope owner, long count) {
-        return ((CudaBuffer) owner.buffer(DataType.INT8, count)).address();
+        return owner.buffer(DataType.INT8, count).address();
     }
 }

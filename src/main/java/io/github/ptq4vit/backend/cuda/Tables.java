@@ -15,7 +15,7 @@ final class Tables {
     static long upload(CudaDevice device, CudaScope scope, long bytes, Consumer<ByteBuffer> write) {
         ByteBuffer words = ByteBuffer.allocate(Math.toIntExact(bytes)).order(ByteOrder.nativeOrder());
         write.accept(words);
-        long address = ((CudaBuffer) scope.buffer(DataType.INT8, bytes)).address();
+        long address = scope.buffer(DataType.INT8, bytes).address();
         device.transfers().upload((from, piece) -> piece.put(words.array(), (int) from, piece.remaining()), address, bytes);
         return address;
     }
