@@ -204,7 +204,7 @@ class CalibrationTest {
     void ofACertainPredictionThereIsNoGradient() {
         LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 4));
         for (float[] gradient : loss.at("image", new float[] {0, 1000, 0})) {
-            assertArrayEquals(new float[3], gradient);
+            assertArrayEquals(new float[3], gradient, 0);
         }
     }
 
