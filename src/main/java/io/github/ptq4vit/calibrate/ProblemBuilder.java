@@ -22,6 +22,7 @@ import java.util.stream.LongStream;
  */
 final class ProblemBuilder {
     private static final int FIRST_PART = 64;
+    private static final double GROWTH = 1.5;
     private static final int ROWS_OF_A_PART = 64;
     private static final int BLOCK_ROWS = 16;
 
@@ -134,13 +135,13 @@ final class ProblemBuilder {
         long total = LongStream.of(rows).sum();
         IntStream.Builder ends = IntStream.builder();
         long seen = 0;
-        int part = FIRST_PART;
+        double part = FIRST_PART;
         for (int i = 0; i < units - 1; i++) {
             seen += rows[i];
             if (part > 1 && seen * part >= total && (!single || (i + 1) % ROWS_OF_A_PART == 0)) {
                 ends.add(i + 1);
                 while (part > 1 && seen * part >= total) {
-                    part /= 2;
+                    part /= GROWTH;
                 }
             }
         }
