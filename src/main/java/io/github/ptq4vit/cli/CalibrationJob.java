@@ -25,33 +25,51 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 
 /** A calibration that ends in a folder. */
 final class CalibrationJob {
     private final ModelSource.Plain model;
     private final ImageTransform transform;
     private final CalibrationImages images;
-    private final String weightsHash;
+    /** Hashes take a while, in which other things can be done. */
+    private final CompletableFuture<String> weightsHash;
+    private final CompletableFuture<String> pixelsHash;
 
-    private CalibrationJob(ModelSource.Plain model, ImageTransform transform, CalibrationImages images) {
+    private CalibrationJob(ModelSource.Plain model, ImageTransform transform, CalibrationImages images,
+            CompletableFuture<String> weightsHash) {
         this.model = model;
         this.transform = transform;
         this.images = images;
-        try (TensorSource file = WeightFiles.open(model.file())) {
-            this.weightsHash = Fingerprints.ofFiles(file.files());
-        }
+        this.weightsHash = weightsHash;
+        this.pixelsHash = CompletableFuture.supplyAsync(() -> Fingerprints.ofPixels(images.pixels()));
     }
 
     /** Loads the images: the first {@code count} readable ones in the order that the seed gives. */
     static CalibrationJob prepare(ModelSource.Plain model, ImageTransform transform, Path folder, int count, long seed,
             int decoders) {
         ImageFolder images = ImageFolder.open(folder);
+        CompletableFuture<String> weightsHash = CompletableFuture.supplyAsync(() -> {
+            try (TensorSource file = WeightFiles.open(model.file())) {
+                return Fingerprints.ofFiles(file.files());
+            }
+        });
         try (ImageLoader loader = ImageLoader.first(count, images, images.shuffled(seed), transform, count, decoders)) {
             Batch batch = loader.next();
             if (!loader.skipped().isEmpty()) {
                 Console.note(loader.skipped().size() + " damaged images were left out and replaced by others");
             }
-            return new CalibrationJob(model, transform, new CalibrationImages(batch.ids(), batch.pixels()));
+            return new CalibrationJob(model, transform, new CalibrationImages(batch.ids(), batch.pixels()), weightsHash);
+        }
+    }
+
+    /** What comes of work begun earlier; throws what it threw. */
+    private static String done(CompletableFuture<String> hash) {
+        try {
+            return hash.join();
+        } catch (CompletionException e) {
+            throw e.getCause() instanceof RuntimeException cause ? cause : e;
         }
     }
 
@@ -79,7 +97,7 @@ final class CalibrationJob {
      */
     void check(Checkpoint checkpoint, CalibrationConfig config, Path folder) {
         Provenance p = checkpoint.provenance();
-        boolean same = p.weightsHash().equals(weightsHash) && p.pixelsHash().equals(Fingerprints.ofPixels(images.pixels()))
+        boolean same = p.weightsHash().equals(done(weightsHash)) && p.pixelsHash().equals(done(pixelsHash))
                 && p.imageIds().equals(images.ids()) && p.seed() == config.seed()
                 && plain(p.configuration()).equals(plain(settings(config)));
         if (!same) {
@@ -98,7 +116,7 @@ final class CalibrationJob {
 
     /** SHA-256 of the weights and of the calibration images. */
     String fingerprint() {
-        return weightsHash + " " + Fingerprints.ofPixels(images.pixels());
+        return done(weightsHash) + " " + done(pixelsHash);
     }
 
     private Provenance provenance(CalibrationConfig config, DeviceInfo device) {
@@ -110,7 +128,7 @@ final class CalibrationJob {
         versions.put("float_products", device.floatPrecision());
         versions.put("softmax", device.softmax());
         return new Provenance(settings(config), config.seed(), images.ids(), Fingerprints.ofIds(images.ids()),
-                Fingerprints.ofPixels(images.pixels()), weightsHash, versions);
+                done(pixelsHash), done(weightsHash), versions);
     }
 
     private static Map<String, Object> settings(CalibrationConfig config) {
