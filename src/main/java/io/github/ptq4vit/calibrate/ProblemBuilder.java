@@ -126,7 +126,7 @@ final class ProblemBuilder {
         return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS;
     }
 
-    /** Ends of the growing parts of a problem: about 1/128 of the rows, then twice as many each time. */
+    /** Ends of the growing parts of a problem: the first at about 1/64 of the rows, each half as far again as the one before. */
     static int[] parts(MatmulProblem problem) {
         int units = problem.units();
         boolean single = problem.batch() == 1;
