@@ -38,7 +38,7 @@ class CalibrationAgreementTest {
      * By how much a score may differ, relatively. Our activations are not the reference's to the last bit, so an element may
      * get the next code; then two scores that both moved may change places, which should be rare.
      */
-    private static final double HESSIAN_SCORE = 2e-4;
+    static final double HESSIAN_SCORE = 2e-4;
     private static final double COSINE_SCORE = 3e-7;
     private static final double MOST_ROUNDED = 0.01;
     /** Logits of quantised networks are chaotic; their errors are compared as golden/README.md says. */

@@ -28,6 +28,8 @@ class CudaCalibrationTest {
     private static final int IMAGES = 2;
     /** By how much the loss of an equally good choice may be larger, relative to the best. */
     private static final double TIE = SearchAgreementTest.HESSIAN_TIE;
+    /** The same from end to end: inputs differ in their last bits, and codes at rounding ties move losses as in the golden numbers. */
+    private static final double END_TO_END = 2 * CalibrationAgreementTest.HESSIAN_SCORE;
 
     static Stream<BackendUnderTest> gpu() {
         return BackendUnderTest.quickGpu();
@@ -64,7 +66,7 @@ class CudaCalibrationTest {
                     differ++;
                     differs = truth.layer();
                     double lost = truth.losses()[ours][group] / truth.loss(group) - 1;
-                    assertTrue(lost <= TIE, truth.layer() + ", " + truth.operand() + " in round " + truth.round() + ", group "
+                    assertTrue(lost <= END_TO_END, truth.layer() + ", " + truth.operand() + " in round " + truth.round() + ", group "
                             + group + ": chose " + ours + " instead of " + truth.chosen()[group] + ", a relative loss of " + lost);
                 }
             }
