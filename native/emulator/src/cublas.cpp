@@ -1,17 +1,11 @@
 // Stand-in for libcublas: plain column-major products on the CPU, with the checks of the device's memory.
 #include "api.h"
+#include "library.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-extern "C" {
-int emulator_current_device();
-int emulator_check_device_range(const char* what, const void* address, size_t bytes);
-int emulator_submit(void* stream, void (*work)(const void*), const void* argument, size_t bytes);
-long emulator_get(const char* name);
-}
 
 namespace {
 

@@ -1,5 +1,6 @@
 // Stand-in for libcudnn: softmax and convolution on the CPU, with the checks of the device's memory.
 #include "api.h"
+#include "library.h"
 
 #include <algorithm>
 #include <climits>
@@ -7,13 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-
-extern "C" {
-int emulator_current_device();
-int emulator_check_device_range(const char* what, const void* address, size_t bytes);
-int emulator_submit(void* stream, void (*work)(const void*), const void* argument, size_t bytes);
-long emulator_get(const char* name);
-}
 
 namespace {
 

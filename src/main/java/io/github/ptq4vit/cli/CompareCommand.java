@@ -90,8 +90,7 @@ final class CompareCommand implements Callable<Integer> {
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
-        Labels truth = labels.map(file -> Labels.read(file, folder, classes))
-                .orElseGet(() -> Labels.ofFolders(folder, classes));
+        Labels truth = Labels.of(labels, folder, classes);
         Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
         makeFolder(target);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, seed, common.decoders());

@@ -52,8 +52,7 @@ final class EvaluateCommand implements Callable<Integer> {
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();
-        Labels truth = labels.map(file -> Labels.read(file, folder, classes))
-                .orElseGet(() -> Labels.ofFolders(folder, classes));
+        Labels truth = Labels.of(labels, folder, classes);
         try (Backend backend = common.open(); Classifier classifier = source.on(backend)) {
             if (reference.isEmpty()) {
                 run(source, Evaluator.of(classifier), folder, truth, transform, backend.device().backend());

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * The true class of each image: from a text file with lines {@code file class-index}, or from the folders that the
@@ -17,6 +18,11 @@ public final class Labels {
 
     private Labels(Map<String, Integer> classOf) {
         this.classOf = Map.copyOf(classOf);
+    }
+
+    /** From a file if there is one, else from the folders that the images lie in; see {@link #read} and {@link #ofFolders}. */
+    public static Labels of(Optional<Path> file, ImageFolder folder, int classes) {
+        return file.map(path -> read(path, folder, classes)).orElseGet(() -> ofFolders(folder, classes));
     }
 
     /**

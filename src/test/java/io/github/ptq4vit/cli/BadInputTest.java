@@ -15,37 +15,21 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Whatever is wrong: one sentence that names it, the right exit code, nothing half-written. */
-class BadInputTest {
-    @TempDir
-    Path folder;
-    private Path model;
-    private Path images;
-    private Path labels;
-    private Path out;
-
-    @BeforeEach
-    void makeGoodInput() throws IOException {
-        model = TinyModel.write(folder.resolve("tiny.safetensors"), TinyModel.tensors(1));
-        images = TinyModel.images(folder.resolve("images"), 4);
-        labels = TinyModel.labels(folder.resolve("labels.txt"), 4);
-        out = folder.resolve("out");
+class BadInputTest extends TinyInput {
+    BadInputTest() {
+        super(4);
     }
 
     @AfterEach
     void nothingIsHalfWritten() throws IOException {
         assertFalse(Files.exists(out), "the output folder was made");
-        try (Stream<Path> all = Files.walk(folder)) {
-            assertEquals(List.of(), all.filter(path -> path.toString().endsWith(".tmp")).toList());
-        }
+        assertNothingTemporary();
     }
 
     @Test

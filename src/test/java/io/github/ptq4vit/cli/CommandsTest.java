@@ -18,24 +18,11 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-class CommandsTest {
-    @TempDir
-    Path folder;
-    private Path model;
-    private Path images;
-    private Path labels;
-    private Path out;
-
-    @BeforeEach
-    void makeInput() throws IOException {
-        model = TinyModel.write(folder.resolve("tiny.safetensors"), TinyModel.tensors(1));
-        images = TinyModel.images(folder.resolve("images"), 6);
-        labels = TinyModel.labels(folder.resolve("labels.txt"), 6);
-        out = folder.resolve("out");
+class CommandsTest extends TinyInput {
+    CommandsTest() {
+        super(6);
     }
 
     @Test

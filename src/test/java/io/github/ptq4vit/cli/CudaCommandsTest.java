@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.backend.cuda.EmulatedGpu;
 import java.io.IOException;
@@ -22,25 +21,18 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIf;
-import org.junit.jupiter.api.io.TempDir;
 
 /** The command line on a GPU, on several, and on one that fails. */
 @EnabledIf("io.github.ptq4vit.backend.cuda.EmulatedGpu#isBuilt")
-class CudaCommandsTest {
-    @TempDir
-    Path folder;
-    private Path model;
-    private Path images;
-    private Path labels;
-    private Path out;
+class CudaCommandsTest extends TinyInput {
     private EmulatedGpu gpu;
 
+    CudaCommandsTest() {
+        super(4);
+    }
+
     @BeforeEach
-    void makeInput() throws IOException {
-        model = TinyModel.write(folder.resolve("tiny.safetensors"), TinyModel.tensors(1));
-        images = TinyModel.images(folder.resolve("images"), 4);
-        labels = TinyModel.labels(folder.resolve("labels.txt"), 4);
-        out = folder.resolve("out");
+    void openGpu() {
         gpu = new EmulatedGpu();
     }
 
@@ -48,9 +40,7 @@ class CudaCommandsTest {
     void nothingIsLeftBehind() throws IOException {
         gpu.close();
         assertEquals(0, gpu.liveAllocations());
-        try (Stream<Path> all = Files.walk(folder)) {
-            assertEquals(List.of(), all.filter(path -> path.toString().endsWith(".tmp")).toList());
-        }
+        assertNothingTemporary();
     }
 
     @Test

@@ -259,10 +259,8 @@ public final class CpuBackend implements Backend {
     @Override
     public void gather(View from, int[] rows, View to) {
         int length = Math.toIntExact(from.elements() / from.size(0));
-        dense(from);
-        dense(to);
-        Rows source = new Rows(from, length);
-        Rows target = new Rows(to, length);
+        Rows source = new Rows(dense(from), from.elements(), length);
+        Rows target = new Rows(dense(to), to.elements(), length);
         for (int i = 0; i < rows.length; i++) {
             target.put(i, source, rows[i]);
         }

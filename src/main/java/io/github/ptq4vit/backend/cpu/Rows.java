@@ -1,10 +1,9 @@
 package io.github.ptq4vit.backend.cpu;
 
-import io.github.ptq4vit.backend.View;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 
-/** The rows of a dense view as Java's buffers, which copy a short row faster than a call of native code; one holds at most 1 GiB. */
+/** The rows of a matrix as Java's buffers, which copy a short row faster than a call of native code; one holds at most 1 GiB. */
 final class Rows {
     private static final long MOST_ELEMENTS = 1L << 28;
 
@@ -12,15 +11,16 @@ final class Rows {
     private final int length;
     private final int rowsOfAWindow;
 
-    Rows(View view, int length) {
-        long rows = view.elements() / length;
+    /** Of {@code elements} numbers in rows of {@code length}. */
+    Rows(long address, long elements, int length) {
+        long rows = elements / length;
         this.length = length;
         this.rowsOfAWindow = Math.toIntExact(Math.max(1, Math.min(rows, MOST_ELEMENTS / length)));
         this.windows = new FloatBuffer[Math.toIntExact((rows + rowsOfAWindow - 1) / rowsOfAWindow)];
         Arrays.setAll(windows, i -> {
             long first = (long) i * rowsOfAWindow;
-            int elements = (int) Math.min(rowsOfAWindow, rows - first) * length;
-            return CpuBuffer.at(CpuBuffer.address(view) + first * length * Float.BYTES, elements * Float.BYTES).asFloatBuffer();
+            int own = (int) Math.min(rowsOfAWindow, rows - first) * length;
+            return CpuBuffer.at(address + first * length * Float.BYTES, own * Float.BYTES).asFloatBuffer();
         });
     }
 
