@@ -30,7 +30,7 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
 
     public CalibrationConfig {
         if (draws < 1 || draws > 8) {
-            throw new IllegalArgumentException("The number of Fisher draws must be from 1 to 8, for example 4, not " + draws);
+            throw new IllegalArgumentException("The number of Fisher draws must be from 1 to 8, for example 2, not " + draws);
         }
         if (!(alpha > 0) || !(beta > alpha)) {
             throw new IllegalArgumentException("Candidates need 0 < alpha < beta, for example 0.01 and 1.2, not " + alpha
@@ -44,13 +44,13 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
 
     /** Base PTQ: uniform quantisers, cosine metric, one round. */
     public static CalibrationConfig base(BitWidths bits) {
-        return new CalibrationConfig("base", bits, Metric.COSINE, GradientSource.FISHER, 4, false, TwinRule.FREE, false, 0.5,
+        return new CalibrationConfig("base", bits, Metric.COSINE, GradientSource.FISHER, 2, false, TwinRule.FREE, false, 0.5,
                 1.2, 100, 1, false, SearchMode.PROGRESSIVE, 0);
     }
 
     /** PTQ4ViT: twin quantisers, Hessian metric, three rounds. */
     public static CalibrationConfig ptq4vit(BitWidths bits) {
-        return new CalibrationConfig("ptq4vit", bits, Metric.HESSIAN, GradientSource.FISHER, 4, true, TwinRule.FREE, true, 0.01,
+        return new CalibrationConfig("ptq4vit", bits, Metric.HESSIAN, GradientSource.FISHER, 2, true, TwinRule.FREE, true, 0.01,
                 1.2, 100, 3, true, SearchMode.PROGRESSIVE, 0);
     }
 

@@ -2,19 +2,25 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
 import org.apache.commons.math3.random.MersenneTwister;
 import org.apache.commons.math3.random.RandomGenerator;
 
 /**
  * The gradient of the loss at the logits: cross-entropy, {@code softmax(logits) - onehot(label)}, with labels that come
- * from the model itself. Each image has its own random number, drawn from the seed and its id, so that its draws depend neither
- * on the other images nor on who computes when.
+ * from the model itself.
  *
- * <p>For the Fisher information a label y is not drawn by its probability p(y) but by p(y) |p - onehot(y)|^2, and its gradient is
- * scaled so that the mean of the squares stays the same: a confident prediction says something only by the labels it deems
- * unlikely, which few draws by probability would miss. All draws of an image are then equally long, and they are spread evenly
- * over the distribution (systematic sampling).
+ * <p>For the Fisher information every label y takes part, by its probability p(y): the labels are dealt out to the draws, the
+ * heaviest each to another, and a draw's gradient is the sum of {@code +-sqrt(draws p(y)) (p - onehot(y))} over its labels with
+ * random signs. Products of two labels then cancel in expectation (Hutchinson 1990), and what is left of the mean square over the
+ * draws is the Fisher information {@code sum over y of p(y) (p - onehot(y)) (p - onehot(y))^T}: exactly, if there are as many draws
+ * as labels. Drawing single labels instead would mostly miss the unlikely ones, by which alone a confident prediction says
+ * something.
+ *
+ * <p>Each image has its own signs, drawn from the seed and its id, so that its gradients depend neither on the other images nor on
+ * who computes when.
  */
 final class LossGradient {
     private final GradientSource source;
@@ -41,40 +47,41 @@ final class LossGradient {
      */
     float[][] at(String imageId, float[] logits) {
         double[] p = softmax(logits);
+        double[][] labels = new double[draws][p.length];
         if (source == GradientSource.PSEUDO_LABEL) {
-            return new float[][] {gradient(p, largest(logits), 1)};
-        }
-        double squares = DoubleStream.of(p).map(x -> x * x).sum();
-        // the sum over y of p(y) |p - onehot(y)|^2
-        double all = 1 - squares;
-        double start = random(imageId).nextDouble();
-        float[][] gradients = new float[draws][];
-        int label = 0;
-        double passed = 0;
-        for (int draw = 0; draw < draws; draw++) {
-            double point = (draw + start) / draws * all;
-            while (label < p.length - 1 && passed + mass(p, label, squares) <= point) {
-                passed += mass(p, label++, squares);
+            labels[0][largest(p)] = 1;
+        } else {
+            RandomGenerator random = random(imageId);
+            int[] draw = dealt(p);
+            for (int label = 0; label < p.length; label++) {
+                labels[draw[label]][label] = (random.nextBoolean() ? 1 : -1) * Math.sqrt(draws * p[label]);
             }
-            double square = length(p, label, squares);
-            gradients[draw] = gradient(p, label, square > 0 ? Math.sqrt(Math.max(0, all) / square) : 0);
         }
-        return gradients;
+        return Arrays.stream(labels).map(weights -> gradient(p, weights)).toArray(float[][]::new);
     }
 
-    /** {@code |p - onehot(label)|^2}. */
-    private static double length(double[] p, int label, double squares) {
-        return Math.max(0, 1 - 2 * p[label] + squares);
+    /**
+     * The draw of each label: one each for those that weigh most, the others in turn. Only the former are compared, lest two
+     * devices that disagree in the last bit of unlikely labels deal them otherwise.
+     */
+    private int[] dealt(double[] p) {
+        double squares = DoubleStream.of(p).map(x -> x * x).sum();
+        double[] weights = DoubleStream.of(p).map(x -> x * (1 - 2 * x + squares)).toArray();
+        int[] draw = IntStream.range(0, p.length).map(label -> label % draws).toArray();
+        for (int i = 0; i < Math.min(draws, p.length); i++) {
+            int heaviest = largest(weights);
+            draw[heaviest] = i;
+            weights[heaviest] = Double.NEGATIVE_INFINITY;
+        }
+        return draw;
     }
 
-    private static double mass(double[] p, int label, double squares) {
-        return p[label] * length(p, label, squares);
-    }
-
-    private static float[] gradient(double[] p, int label, double factor) {
+    /** The sum of {@code weight(y) (p - onehot(y))} over the labels y. */
+    private static float[] gradient(double[] p, double[] weights) {
+        double sum = DoubleStream.of(weights).sum();
         float[] gradient = new float[p.length];
         for (int c = 0; c < p.length; c++) {
-            gradient[c] = (float) (factor * (p[c] - (c == label ? 1 : 0)));
+            gradient[c] = (float) (p[c] * sum - weights[c]);
         }
         return gradient;
     }
@@ -101,7 +108,7 @@ final class LossGradient {
         return hash;
     }
 
-    private static int largest(float[] numbers) {
+    private static int largest(double[] numbers) {
         int best = 0;
         for (int i = 1; i < numbers.length; i++) {
             best = numbers[i] > numbers[best] ? i : best;
@@ -111,16 +118,10 @@ final class LossGradient {
 
     /** Probabilities of the classes. */
     static double[] softmax(float[] logits) {
-        double max = logits[largest(logits)];
-        double[] exponentials = new double[logits.length];
-        double sum = 0;
-        for (int i = 0; i < logits.length; i++) {
-            exponentials[i] = Math.exp(logits[i] - max);
-            sum += exponentials[i];
-        }
-        for (int i = 0; i < logits.length; i++) {
-            exponentials[i] /= sum;
-        }
-        return exponentials;
+        double[] x = IntStream.range(0, logits.length).mapToDouble(i -> logits[i]).toArray();
+        double max = x[largest(x)];
+        double[] exponentials = DoubleStream.of(x).map(logit -> Math.exp(logit - max)).toArray();
+        double sum = DoubleStream.of(exponentials).sum();
+        return DoubleStream.of(exponentials).map(e -> e / sum).toArray();
     }
 }

@@ -101,10 +101,10 @@ final class ProblemBuilder {
                 metric.distance(), order);
     }
 
-    /** Blocks of rows of all heads of an image, the heaviest first; the light end of the rows in larger blocks. */
+    /** Two blocks of rows of all heads of an image, a quarter and the light rest; the heaviest blocks first. */
     private static List<MatmulProblem.Unit> heaviestUnits(int images, int heads, int n, int kept, IntToDoubleFunction weight) {
         int[] bounds = kept < 4 * BLOCK_ROWS ? new int[] {0, kept}
-                : new int[] {0, rounded(kept / 8), rounded(kept / 2), kept};
+                : new int[] {0, rounded(kept / 4), kept};
         List<MatmulProblem.Unit> units = new ArrayList<>();
         List<Double> weights = new ArrayList<>();
         for (int image = 0; image < images; image++) {

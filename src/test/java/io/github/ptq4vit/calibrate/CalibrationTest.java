@@ -156,47 +156,52 @@ class CalibrationTest {
     }
 
     @Test
-    void seedsAndImagesAreIndependentOfEachOtherAndDrawsAreSpreadEvenly() {
+    void seedsAndImagesAreIndependentOfEachOther() {
         int images = 4000;
         CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 1);
         LossGradient[] seeds = {new LossGradient(config), new LossGradient(config.withSeed(1)), new LossGradient(config.withSeed(1L << 32))};
         int[] equal = new int[3];
         for (int image = 0; image < images; image++) {
-            boolean label = seeds[0].at("image " + image, new float[2])[0][0] > 0;
-            equal[0] += label == seeds[1].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
-            equal[1] += label == seeds[2].at("image " + image, new float[2])[0][0] > 0 ? 1 : 0;
-            equal[2] += label == seeds[0].at("image " + (image + images), new float[2])[0][0] > 0 ? 1 : 0;
+            boolean sameSigns = sameSigns(seeds[0], "image " + image);
+            equal[0] += sameSigns == sameSigns(seeds[1], "image " + image) ? 1 : 0;
+            equal[1] += sameSigns == sameSigns(seeds[2], "image " + image) ? 1 : 0;
+            equal[2] += sameSigns == sameSigns(seeds[0], "image " + (image + images)) ? 1 : 0;
         }
         for (int count : equal) {
             // of two fair coins half are equal, within 4 standard deviations
             assertEquals(0.5, count / (double) images, 4 * 0.5 / Math.sqrt(images), Arrays.toString(equal));
         }
-        LossGradient eight = new LossGradient(config.withGradients(GradientSource.FISHER, 8));
-        assertEquals(4, Arrays.stream(eight.at("image", new float[2])).filter(gradient -> gradient[0] > 0).count());
+    }
+
+    /** Whether two labels, whose own gradients are opposite to each other, got the same sign in the one draw. */
+    private static boolean sameSigns(LossGradient loss, String image) {
+        return loss.at(image, new float[2])[0][0] == 0;
     }
 
     @Test
     void theMeanOfManyDrawsIsTheFisherDiagonal() {
-        float[] logits = {1.2f, 0.1f, -0.4f};
+        float[] logits = {1.2f, 0.1f, -0.4f, 3, -2};
         double[] p = LossGradient.softmax(logits);
-        double all = 1 - Arrays.stream(p).map(x -> x * x).sum();
-        LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8));
-        double[] squares = new double[3];
-        int draws = 0;
-        for (int image = 0; image < 1000; image++) {
-            for (float[] gradient : loss.at("image " + image, logits)) {
-                draws++;
-                double length = 0;
-                for (int c = 0; c < 3; c++) {
-                    squares[c] += gradient[c] * gradient[c];
-                    length += gradient[c] * gradient[c];
+        int images = 4000;
+        for (int draws = 1; draws <= 8; draws++) {
+            LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, draws));
+            double[] sums = new double[p.length];
+            double[] sumsOfSquares = new double[p.length];
+            for (int image = 0; image < images; image++) {
+                float[][] gradients = loss.at("image " + image, logits);
+                for (int c = 0; c < p.length; c++) {
+                    int column = c;
+                    double mean = Arrays.stream(gradients).mapToDouble(g -> g[column] * g[column]).average().orElseThrow();
+                    sums[c] += mean;
+                    sumsOfSquares[c] += mean * mean;
                 }
-                assertEquals(all, length, 1e-6 * all, "all draws of an image are equally long");
             }
-        }
-        for (int c = 0; c < 3; c++) {
-            // a square is at most the length; independent draws would have a standard deviation of half of it at most
-            assertEquals(p[c] * (1 - p[c]), squares[c] / draws, 4 * all / 2 / Math.sqrt(draws));
+            for (int c = 0; c < p.length; c++) {
+                double mean = sums[c] / images;
+                double deviation = Math.sqrt(Math.max(0, sumsOfSquares[c] / images - mean * mean));
+                assertTrue(draws < p.length ? deviation > 0 : deviation < 1e-6 * mean, draws + " draws vary by " + deviation);
+                assertEquals(p[c] * (1 - p[c]), mean, 4 * deviation / Math.sqrt(images) + 1e-6 * mean);
+            }
         }
     }
 
