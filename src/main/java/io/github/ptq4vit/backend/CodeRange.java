@@ -22,6 +22,18 @@ public record CodeRange(float step, int min, int max, float from, float to) {
         }
     }
 
+    // by hand: searches compare many, and compilers make slow code of a record's own
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof CodeRange that && step == that.step && min == that.min && max == that.max && from == that.from
+                && to == that.to;
+    }
+
+    @Override
+    public int hashCode() {
+        return 31 * (31 * Float.floatToIntBits(step) + max) + Float.floatToIntBits(from + 0f);
+    }
+
     /** A range without limits on the values. */
     public static CodeRange unlimited(float step, int min, int max) {
         return new CodeRange(step, min, max, Float.NEGATIVE_INFINITY, Float.POSITIVE_INFINITY);

@@ -107,8 +107,12 @@ final class LayerCalibration {
     private static float[] maxima(float[] weight, int groups) {
         float[] maxima = new float[groups];
         int size = weight.length / groups;
-        for (int i = 0; i < weight.length; i++) {
-            maxima[i / size] = Math.max(maxima[i / size], Math.abs(weight[i]));
+        for (int group = 0; group < groups; group++) {
+            float largest = 0;
+            for (int i = group * size; i < (group + 1) * size; i++) {
+                largest = Math.max(largest, Math.abs(weight[i]));
+            }
+            maxima[group] = largest;
         }
         return maxima;
     }

@@ -185,9 +185,19 @@ final class ProblemBuilder {
     /** Indices by falling weight; weights are not negative. */
     private static int[] heaviestFirst(double[] weights, boolean withoutZeros) {
         // the bits of such numbers sort like the numbers; the index in the lower half decides ties
-        return IntStream.range(0, weights.length).filter(i -> !withoutZeros || weights[i] != 0)
-                .mapToLong(i -> (long) ~Float.floatToIntBits((float) weights[i]) << 32 | i).sorted().mapToInt(key -> (int) key)
-                .toArray();
+        long[] keys = new long[weights.length];
+        int count = 0;
+        for (int i = 0; i < weights.length; i++) {
+            if (!withoutZeros || weights[i] != 0) {
+                keys[count++] = (long) ~Float.floatToIntBits((float) weights[i]) << 32 | i;
+            }
+        }
+        Arrays.sort(keys, 0, count);
+        int[] order = new int[count];
+        for (int i = 0; i < count; i++) {
+            order[i] = (int) keys[i];
+        }
+        return order;
     }
 
     private View rows(View matrix, int[] order, int kept, int columns) {

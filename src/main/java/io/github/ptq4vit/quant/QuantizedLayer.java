@@ -1,6 +1,7 @@
 package io.github.ptq4vit.quant;
 
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeRange;
 import java.util.Arrays;
 import java.util.List;
 
@@ -54,9 +55,9 @@ public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> 
         byte[] codes = new byte[weight.length];
         int size = weight.length / groups.size();
         for (int group = 0; group < groups.size(); group++) {
-            CodeGrid grid = groups.get(group).grid();
+            CodeRange range = groups.get(group).grid().ranges().get(0);
             for (int i = group * size; i < (group + 1) * size; i++) {
-                codes[i] = (byte) grid.code(0, weight[i]);
+                codes[i] = (byte) range.code(weight[i]);
             }
         }
         return codes;

@@ -15,6 +15,16 @@ final class Coder {
 
     /** What a division depends on but for the divisor. */
     private record DivisionKey(CodeForm form, long count, int min, int max, boolean masked) {
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof DivisionKey that && form == that.form && count == that.count && min == that.min
+                    && max == that.max && masked == that.masked;
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * (31 * (31 * form.ordinal() + (int) count) + min) + max;
+        }
     }
 
     private final CodeForm form;

@@ -43,6 +43,16 @@ final class CpuScorer {
         int rows() {
             return to - from;
         }
+
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof Tile that && batch == that.batch && from == that.from && to == that.to;
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * (31 * batch + from) + to;
+        }
     }
 
     double[][] score(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,

@@ -36,38 +36,59 @@ final class KeptCodes {
 
     /** Which numbers of the fixed operand: those of one product of the batch, as a tile of so many rows wants them. */
     record Place(Operand operand, int batch, int firstRow, int rows) {
+        // by hand, as in all keys that a tile is looked up by: the launcher's compiler makes slow code of a record's own
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof Place that && operand == that.operand && batch == that.batch && firstRow == that.firstRow
+                    && rows == that.rows;
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * (31 * (31 * operand.ordinal() + batch) + firstRow) + rows;
+        }
     }
 
-    private record Fixed(CodeGrid grid, long[] addresses) {
+    private record Fixed(List<CodeGrid> grids, long[] addresses) {
     }
 
     /** A candidate's scale for one group of a single product's right operand. */
     record Candidate(int group, CodeGrid grid) {
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof Candidate that && group == that.group && grid.equals(that.grid);
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * grid.hashCode() + group;
+        }
     }
 
     /**
-     * Addresses of the codes of a fixed operand, one a range of the grid.
+     * Addresses of the codes of a fixed operand, one a range of the grids.
      *
+     * @param grids of its groups, all of as many ranges
      * @param bytes of each
      * @param encode writes them, unless they are kept from before
      */
-    long[] fixed(Place place, CodeGrid grid, long bytes, Consumer<long[]> encode) {
+    long[] fixed(Place place, List<CodeGrid> grids, long bytes, Consumer<long[]> encode) {
         Fixed known = fixed.get(place);
-        if (known == null || !known.grid.equals(grid)) {
-            known = fixed.compute(place, (key, old) -> encoded(old, grid, bytes, encode));
+        if (known == null || !known.grids.equals(grids)) {
+            known = fixed.compute(place, (key, old) -> encoded(old, grids, bytes, encode));
         }
         return known.addresses;
     }
 
-    private Fixed encoded(Fixed old, CodeGrid grid, long bytes, Consumer<long[]> encode) {
-        if (old != null && old.grid.equals(grid)) {
+    private Fixed encoded(Fixed old, List<CodeGrid> grids, long bytes, Consumer<long[]> encode) {
+        if (old != null && old.grids.equals(grids)) {
             return old;
         }
-        int ranges = grid.ranges().size();
+        int ranges = grids.get(0).ranges().size();
         long[] addresses = old != null && old.addresses.length == ranges ? old.addresses
                 : IntStream.range(0, ranges).mapToLong(i -> slabs.allocate(bytes)).toArray();
         encode.accept(addresses);
-        return new Fixed(grid, addresses);
+        return new Fixed(grids, addresses);
     }
 
     /**

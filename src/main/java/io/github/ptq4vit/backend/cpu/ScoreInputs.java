@@ -54,6 +54,8 @@ final class ScoreInputs {
     private final boolean columnScales;
     private final int scaleGroups;
     private final long scales;
+    /** Whether candidate and the one before it are equal, {@code [candidate][group]}. */
+    private final boolean[][] repeated;
 
     /** @param tileRows rows of the largest tile */
     ScoreInputs(MatmulProblem problem, KeptCodes codes, Operand searched, List<CodeGrid> fixed,
@@ -76,13 +78,14 @@ final class ScoreInputs {
         this.columnScales = !transposed && problem.columnGroups() > 1;
         this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
         this.scales = allScales(scope);
+        this.repeated = repeated();
         boolean single = problem.batch() == 1;
         this.rights = single && !transposed ? encodeRights(scope, workers) : new long[0];
         this.candidateCodes = single && transposed ? prepareCandidates(workers) : new long[0][];
         Optional<Worker.Product> usual = single && !transposed
                 ? product(Worker.current(), Math.min(problem.n(), tileRows), 0).packedFor() : Optional.empty();
         this.packedLayout = usual.map(key -> Worker.current().product(key).weights());
-        this.packed = usual.isPresent() ? packRights(scope, workers, usual.get()) : new long[0];
+        this.packed = usual.isPresent() ? packRights(scope, workers, usual.get(), tileRows) : new long[0];
     }
 
     /** Whether the product's post-operations leave each element's loss. */
@@ -113,11 +116,20 @@ final class ScoreInputs {
      * groups that share a tile only if it is so for all.
      */
     boolean sameAsBefore(int candidate, int group) {
-        if (groups > 1 && problem.heads() == 1 && !transposed) {
-            return candidates.get(candidate).equals(candidates.get(candidate - 1));
+        return repeated[candidate][groups == 1 ? 0 : group];
+    }
+
+    private boolean[][] repeated() {
+        boolean together = groups > 1 && problem.heads() == 1 && !transposed;
+        boolean[][] same = new boolean[candidates.size()][groups];
+        for (int c = 1; c < same.length; c++) {
+            List<CodeGrid> own = candidates.get(c);
+            List<CodeGrid> before = candidates.get(c - 1);
+            for (int g = 0; g < groups; g++) {
+                same[c][g] = together ? own.equals(before) : own.get(g).equals(before.get(g));
+            }
         }
-        int at = groups == 1 ? 0 : group;
-        return candidates.get(candidate).get(at).equals(candidates.get(candidate - 1).get(at));
+        return same;
     }
 
     /** Address of a column group of the right operand of a single transposed product. */
@@ -192,6 +204,17 @@ final class ScoreInputs {
 
     private record ProductKey(int ranges, int rows, int columns, boolean bias, boolean columnScales, Layout right,
             List<Epilogue.Kind> comparison) {
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof ProductKey that && ranges == that.ranges && rows == that.rows && columns == that.columns
+                    && bias == that.bias && columnScales == that.columnScales && right.equals(that.right)
+                    && comparison.equals(that.comparison);
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * (31 * (31 * right.hashCode() + rows) + columns) + ranges;
+        }
     }
 
     private CodeProduct product(Worker worker, int termRanges, int rows, int productColumns, boolean bias, Layout right,
@@ -237,19 +260,24 @@ final class ScoreInputs {
 
     private long[] encodeRights(CpuScope scope, Workers workers) {
         long bytes = (long) problem.k() * problem.m() * second.form().bytes();
-        long[] addresses = allocate(scope, searched == Operand.RIGHT ? candidates.size() : 1, bytes);
-        long numbers = CpuBuffer.address(problem.right());
-        int parts = rightGrids(0).size();
-        long size = (long) problem.k() * problem.m() / parts;
-        workers.run(addresses.length, candidate -> {
-            long start = System.nanoTime();
-            for (int part = 0; part < parts; part++) {
-                second.encode(Worker.current(), numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
-                        addresses[candidate] + part * size * second.form().bytes());
-            }
-            clock.add(WorkClock.Kind.ENCODE, start);
-        });
+        if (searched == Operand.LEFT) {
+            return codes.fixed(new KeptCodes.Place(Operand.RIGHT, 0, 0, 0), fixed, bytes, kept -> encodeRight(0, kept[0]));
+        }
+        long[] addresses = allocate(scope, candidates.size(), bytes);
+        workers.run(addresses.length, candidate -> encodeRight(candidate, addresses[candidate]));
         return addresses;
+    }
+
+    private void encodeRight(int candidate, long address) {
+        long start = System.nanoTime();
+        int parts = rightGrids(candidate).size();
+        long size = (long) problem.k() * problem.m() / parts;
+        long numbers = CpuBuffer.address(problem.right());
+        for (int part = 0; part < parts; part++) {
+            second.encode(Worker.current(), numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
+                    address + part * size * second.form().bytes());
+        }
+        clock.add(WorkClock.Kind.ENCODE, start);
     }
 
     private long[][] prepareCandidates(Workers workers) {
@@ -271,14 +299,21 @@ final class ScoreInputs {
         return byCandidate;
     }
 
-    private long[] packRights(CpuScope scope, Workers workers, Worker.Product usual) {
-        long[] addresses = allocate(scope, rights.length, Worker.current().product(usual).weightBytes());
-        workers.run(addresses.length, candidate -> {
-            long start = System.nanoTime();
-            Worker.current().pack(plainRight(), usual, rights[candidate], addresses[candidate]);
-            clock.add(WorkClock.Kind.PACK, start);
-        });
+    private long[] packRights(CpuScope scope, Workers workers, Worker.Product usual, int tileRows) {
+        long bytes = Worker.current().product(usual).weightBytes();
+        if (searched == Operand.LEFT) {
+            return codes.fixed(new KeptCodes.Place(Operand.RIGHT, 0, 0, tileRows), fixed, bytes,
+                    kept -> packRight(usual, rights[0], kept[0]));
+        }
+        long[] addresses = allocate(scope, rights.length, bytes);
+        workers.run(addresses.length, candidate -> packRight(usual, rights[candidate], addresses[candidate]));
         return addresses;
+    }
+
+    private void packRight(Worker.Product usual, long plain, long address) {
+        long start = System.nanoTime();
+        Worker.current().pack(plainRight(), usual, plain, address);
+        clock.add(WorkClock.Kind.PACK, start);
     }
 
     private static long[] allocate(CpuScope scope, int count, long bytes) {

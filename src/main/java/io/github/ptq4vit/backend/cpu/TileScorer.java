@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -136,8 +137,8 @@ final class TileScorer {
     private long fixedRight(CodeProduct product) {
         CodeGrid grid = inputs.rightGrid(0, head);
         // what is packed may hang on the tile's height
-        return inputs.codes.fixed(new KeptCodes.Place(Operand.RIGHT, tile.batch(), 0, tile.rows()), grid, rightBytes(product),
-                kept -> encodeRight(product, grid, kept[0]))[0];
+        return inputs.codes.fixed(new KeptCodes.Place(Operand.RIGHT, tile.batch(), 0, tile.rows()), List.of(grid),
+                rightBytes(product), kept -> encodeRight(product, grid, kept[0]))[0];
     }
 
     /** A candidate for the right operand of this tile's own product. */

@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.View;
+import java.util.List;
 import java.util.Optional;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -93,7 +94,7 @@ final class TransposedTileScorer {
         Optional<Worker.Product> key = product.packedFor();
         long codeBytes = elements * inputs.second.form().bytes();
         long bytes = key.isPresent() ? worker.product(key.get()).weightBytes() : codeBytes;
-        return inputs.codes.fixed(new KeptCodes.Place(Operand.LEFT, tile.batch(), tile.from(), tile.rows()), grid, bytes, kept -> {
+        return inputs.codes.fixed(new KeptCodes.Place(Operand.LEFT, tile.batch(), tile.from(), tile.rows()), List.of(grid), bytes, kept -> {
             for (int range = 0; range < kept.length; range++) {
                 if (key.isEmpty()) {
                     inputs.second.encode(worker, left, elements, grid, range, kept[range]);
