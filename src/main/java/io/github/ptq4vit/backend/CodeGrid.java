@@ -19,6 +19,17 @@ public record CodeGrid(List<CodeRange> ranges, boolean nearest) {
         }
     }
 
+    // by hand: searches compare many, and compilers make slow code of a record's own
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof CodeGrid that && nearest == that.nearest && ranges.equals(that.ranges);
+    }
+
+    @Override
+    public int hashCode() {
+        return ranges.hashCode();
+    }
+
     /** A grid of these ranges, told apart by their limits. */
     public static CodeGrid of(CodeRange... ranges) {
         return new CodeGrid(List.of(ranges), false);

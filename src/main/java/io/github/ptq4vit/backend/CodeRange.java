@@ -22,7 +22,7 @@ public record CodeRange(float step, int min, int max, float from, float to) {
         }
     }
 
-    // by hand: searches compare many, and compilers make slow code of a record's own
+    // by hand, like those of a grid
     @Override
     public boolean equals(Object other) {
         return other instanceof CodeRange that && step == that.step && min == that.min && max == that.max && from == that.from

@@ -108,11 +108,15 @@ final class LayerCalibration {
         float[] maxima = new float[groups];
         int size = weight.length / groups;
         for (int group = 0; group < groups; group++) {
-            float largest = 0;
+            // without a sign the bits of numbers are in the numbers' order, NaN beyond infinity
+            int largest = 0;
             for (int i = group * size; i < (group + 1) * size; i++) {
-                largest = Math.max(largest, Math.abs(weight[i]));
+                int bits = Float.floatToRawIntBits(weight[i]) & Integer.MAX_VALUE;
+                if (bits > largest) {
+                    largest = bits;
+                }
             }
-            maxima[group] = largest;
+            maxima[group] = Float.intBitsToFloat(largest);
         }
         return maxima;
     }

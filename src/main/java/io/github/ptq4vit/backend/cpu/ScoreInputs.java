@@ -4,7 +4,6 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
-import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -242,19 +241,23 @@ final class ScoreInputs {
 
     private long allScales(CpuScope scope) {
         int width = scalesOfAProduct();
-        CpuBuffer memory = scope.bytes((long) candidates.size() * scaleGroups * ranges * width * Float.BYTES);
-        FloatBuffer numbers = CpuBuffer.at(memory.address(), Math.toIntExact(memory.bytes())).asFloatBuffer();
+        int rightGroups = columnScales ? problem.columnGroups() : 1;
+        float[] numbers = new float[Math.toIntExact((long) candidates.size() * scaleGroups * ranges * width)];
+        int at = 0;
         for (int candidate = 0; candidate < candidates.size(); candidate++) {
             for (int group = 0; group < scaleGroups; group++) {
                 for (int range = 0; range < ranges; range++) {
                     float left = floatLeft ? 1 : leftGrid(candidate, group).ranges().get(range).step();
-                    for (int column = 0; column < width; column++) {
-                        int rightGroup = columnScales ? column / (width / problem.columnGroups()) : group;
-                        numbers.put(left * rightGrid(candidate, rightGroup).ranges().get(0).step());
+                    for (int part = 0; part < rightGroups; part++) {
+                        float right = rightGrid(candidate, columnScales ? part : group).ranges().get(0).step();
+                        Arrays.fill(numbers, at, at + width / rightGroups, left * right);
+                        at += width / rightGroups;
                     }
                 }
             }
         }
+        CpuBuffer memory = scope.bytes((long) numbers.length * Float.BYTES);
+        CpuBuffer.at(memory.address(), Math.toIntExact(memory.bytes())).asFloatBuffer().put(numbers);
         return memory.address();
     }
 
