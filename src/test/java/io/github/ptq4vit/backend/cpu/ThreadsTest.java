@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
@@ -18,7 +19,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.IntFunction;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -114,6 +121,74 @@ class ThreadsTest {
             for (int i = 0; i < 20; i++) {
                 assertEquals(1, done.get(i));
             }
+        }
+    }
+
+    @Test
+    void manyCallersShareTheThreadsAlsoAfterTheyFellAsleep() throws Exception {
+        try (Workers workers = new Workers(3)) {
+            for (int round = 0; round < 3; round++) {
+                List<CompletableFuture<Void>> callers = new ArrayList<>();
+                AtomicIntegerArray done = new AtomicIntegerArray(5 * 4);
+                for (int caller = 0; caller < 5; caller++) {
+                    int own = caller;
+                    callers.add(CompletableFuture.runAsync(() -> {
+                        for (int loop = 0; loop < 2000; loop++) {
+                            workers.run(4, item -> done.incrementAndGet(own * 4 + item));
+                        }
+                    }, task -> new Thread(task).start()));
+                }
+                for (CompletableFuture<Void> caller : callers) {
+                    caller.get(1, TimeUnit.MINUTES);
+                }
+                for (int i = 0; i < done.length(); i++) {
+                    assertEquals(2000, done.get(i));
+                }
+                Thread.sleep(20);
+            }
+        }
+    }
+
+    @Test
+    void anInterruptedCallerWaitsForItsHelpersAndSaysSo() throws Exception {
+        try (Workers workers = new Workers(2)) {
+            CountDownLatch begun = new CountDownLatch(2);
+            CountDownLatch go = new CountDownLatch(1);
+            AtomicInteger running = new AtomicInteger();
+            AtomicReference<String> end = new AtomicReference<>("nothing thrown");
+            Thread caller = new Thread(() -> {
+                Thread self = Thread.currentThread();
+                try {
+                    workers.run(1000, item -> {
+                        running.incrementAndGet();
+                        begun.countDown();
+                        if (Thread.currentThread() != self) {
+                            await(go);
+                        } else {
+                            await(begun);
+                        }
+                        running.decrementAndGet();
+                    });
+                } catch (CancellationException e) {
+                    end.set(running.get() + " running, " + (self.isInterrupted() ? "interrupted" : "not interrupted"));
+                }
+            });
+            caller.start();
+            assertTrue(begun.await(1, TimeUnit.MINUTES));
+            caller.interrupt();
+            go.countDown();
+            caller.join(60_000);
+            assertEquals("0 running, interrupted", end.get());
+            int[] after = new int[1];
+            workers.run(1, item -> after[0]++);
+            assertEquals(1, after[0]);
+        }
+    }
+
+    /** Waits without giving heed to interruptions. */
+    private static void await(CountDownLatch latch) {
+        while (latch.getCount() > 0) {
+            Thread.onSpinWait();
         }
     }
 
