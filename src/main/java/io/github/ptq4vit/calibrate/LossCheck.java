@@ -16,7 +16,6 @@ import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.DoubleFunction;
 import java.util.stream.IntStream;
 
 /**
@@ -30,15 +29,14 @@ import java.util.stream.IntStream;
  * two scales are moved, in turns, as long as the divergence falls.
  */
 final class LossCheck {
-    private static final int MOST_IMAGES = 8;
+    private static final int MOST_IMAGES = 32;
     /** Squared norm of the largest token of a layer's output over the median one's, from which the layer is looked at. */
     private static final double MASSIVE = 100;
     /** Measured over expected divergence from which the scales are moved. */
     private static final double UNDERESTIMATED = 3;
-    private static final double STEP = Math.sqrt(2);
-    /** Of a scale in one turn: by a factor of 256 at most. */
-    private static final int MOST_STEPS = 16;
-    private static final int TURNS = 3;
+    /** Steps of the scales, large ones first. */
+    private static final double[] FACTORS = {4, 2, Math.sqrt(2)};
+    private static final int MOST_MEASUREMENTS = 50;
 
     private final Backend backend;
     private final Parallel parallel;
@@ -85,15 +83,31 @@ final class LossCheck {
         if (start.divergence <= UNDERESTIMATED * forecast) {
             return found.layer();
         }
-        float[] weight = model.weight(data.layer()).toArray();
+        return best(unit, data.layer(), start);
+    }
+
+    /**
+     * From a layer's version on, scales are multiplied or divided as long as the divergence falls: one scale, the other, and
+     * again with a smaller factor.
+     */
+    private QuantizedLayer best(int unit, Layer layer, Measured start) {
+        float[] weight = model.weight(layer).toArray();
         Measured best = start;
-        for (int turn = 0; turn < TURNS; turn++) {
-            Measured before = best;
-            Measured middle = moved(unit, data.layer(), before, factor -> scaled(before.layer, factor, 1, weight));
-            best = moved(unit, data.layer(), middle, factor -> scaled(middle.layer, 1, factor, weight));
-            if (best == before) {
-                break;
-            }
+        int measurements = 0;
+        for (double factor : FACTORS) {
+            Measured before;
+            do {
+                before = best;
+                for (double[] step : new double[][] {{factor, 1}, {1, factor}, {1 / factor, 1}, {1, 1 / factor}}) {
+                    boolean better = true;
+                    while (better && measurements < MOST_MEASUREMENTS) {
+                        Measured next = measured(unit, layer, scaled(best.layer, step[0], step[1], weight));
+                        measurements++;
+                        better = next.divergence < best.divergence;
+                        best = better ? next : best;
+                    }
+                }
+            } while (best != before);
         }
         return best.layer;
     }
@@ -104,24 +118,6 @@ final class LossCheck {
 
     private Measured measured(int unit, Layer layer, QuantizedLayer version) {
         return new Measured(version, divergence(unit, layer, version));
-    }
-
-    /** The best of a layer's versions with a scale larger, or smaller, by more and more steps. */
-    private Measured moved(int unit, Layer layer, Measured from, DoubleFunction<QuantizedLayer> scaled) {
-        Measured best = from;
-        for (double step : new double[] {STEP, 1 / STEP}) {
-            for (int steps = 1; steps <= MOST_STEPS; steps++) {
-                Measured next = measured(unit, layer, scaled.apply(Math.pow(step, steps)));
-                if (!(next.divergence < best.divergence)) {
-                    break;
-                }
-                best = next;
-            }
-            if (best != from) {
-                break;
-            }
-        }
-        return best;
     }
 
     private QuantizedLayer scaled(QuantizedLayer layer, double left, double right, float[] weight) {
