@@ -33,7 +33,7 @@ final class LossCheck {
     /** Squared norm of the largest token of a layer's output over the median one's, from which the layer is looked at. */
     private static final double MASSIVE = 100;
     /** Measured over expected divergence from which the scales are moved. */
-    private static final double UNDERESTIMATED = 3;
+    private static final double UNDERESTIMATED = 2;
     /** Steps of the scales, large ones first. */
     private static final double[] FACTORS = {4, 2, Math.sqrt(2)};
     private static final int MOST_MEASUREMENTS = 50;
