@@ -40,12 +40,14 @@ median() {
     shift
     for file in "$@"; do number "$name" "$file"; done | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
-# calibrate LABEL SEARCH PRESET BITS COUNT RUN
+# calibrate LABEL SEARCH PRESET BITS COUNT RUN: also keeps how long the whole command took
 calibrate() {
+    local start=$EPOCHREALTIME
     note "calibrate $1: $3, $4 bits, $5 images, $2, run $6"
     "$tool" calibrate --model "$model" --images "$calib" --preset "$3" --w-bits "$4" --a-bits "$4" --count "$5" \
         --search "$2" --timings --json --force --out "$work/$1" >"$work/$1.$6.json" 2>>"$work/log" \
         || { tail -n 5 "$work/log" >&2; exit 1; }
+    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "{\"whole\":%.2f}\n", b - a }' >"$work/$1.$6.whole"
 }
 # evaluate LABEL ARGUMENT...
 evaluate() {
@@ -72,10 +74,10 @@ say "| command | \`${EVAL_OPTIONS:+EVAL_OPTIONS=\"$EVAL_OPTIONS\" }benchmarks/ru
 say
 say "## Calibration"
 say
-say "W8A8, preset \`ptq4vit\`, median of $runs runs, wall-clock seconds of the calibration itself (images loaded, Java started)."
+say "W8A8, preset \`ptq4vit\`, medians of $runs runs, wall-clock seconds: of the whole command, and of the calibration itself (images loaded, Java started)."
 say
-say "| images | search | seconds | of it searching | all runs | peak memory (GB) |"
-say "|---|---|---|---|---|---|"
+say "| images | search | whole command | calibration | of it searching | all calibrations | peak memory (GB) |"
+say "|---|---|---|---|---|---|---|"
 for count in "${counts[@]}"; do
     for search in exhaustive progressive; do
         repeat=$runs
@@ -85,7 +87,7 @@ for count in "${counts[@]}"; do
         done
         files=("$work/$search-$count".*.json)
         all=$(for file in "${files[@]}"; do of "$(number seconds "$file")" '%.1f '; done)
-        say "| $count | $search | $(of "$(median seconds "${files[@]}")" %.1f) | $(of "$(median search_seconds "${files[@]}")" %.1f) | ${all% } | $(of "$(median peak_memory_bytes "${files[@]}")" %.2f 1e9) |"
+        say "| $count | $search | $(of "$(median whole "$work/$search-$count".*.whole)" %.1f) | $(of "$(median seconds "${files[@]}")" %.1f) | $(of "$(median search_seconds "${files[@]}")" %.1f) | ${all% } | $(of "$(median peak_memory_bytes "${files[@]}")" %.2f 1e9) |"
     done
 done
 say

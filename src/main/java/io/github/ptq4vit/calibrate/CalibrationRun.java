@@ -10,6 +10,7 @@ import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.Pass;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.Unit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
@@ -158,7 +159,7 @@ final class CalibrationRun {
         Tensor logits = Network.meanOfHeads(backend.download(byImage));
         Tensor dOutputs = Tensor.zeros(loss.draws(), heads, own, classes);
         for (int image = 0; image < own; image++) {
-            float[][] atLogits = loss.at(images.ids().get(firstImage + image), LossGradient.row(logits, image));
+            float[][] atLogits = loss.at(images.ids().get(firstImage + image), Predictions.row(logits, image));
             for (int draw = 0; draw < atLogits.length; draw++) {
                 for (int h = 0; h < heads; h++) {
                     for (int c = 0; c < classes; c++) {

@@ -108,15 +108,9 @@ final class LayerCalibration {
         float[] maxima = new float[groups];
         int size = weight.length / groups;
         for (int group = 0; group < groups; group++) {
-            // without a sign the bits of numbers are in the numbers' order, NaN beyond infinity
-            int largest = 0;
             for (int i = group * size; i < (group + 1) * size; i++) {
-                int bits = Float.floatToRawIntBits(weight[i]) & Integer.MAX_VALUE;
-                if (bits > largest) {
-                    largest = bits;
-                }
+                maxima[group] = Math.max(maxima[group], Math.abs(weight[i]));
             }
-            maxima[group] = Float.intBitsToFloat(largest);
         }
         return maxima;
     }

@@ -9,6 +9,7 @@ import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.Network;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
@@ -159,20 +160,8 @@ final class LossCheck {
                     arithmetic.matmul(other, a, b, c);
                 }
             };
-            return divergence(expected, network.logits(mixed, unit, inputs.read(unit, 0, images, scope)));
+            Tensor logits = network.logits(mixed, unit, inputs.read(unit, 0, images, scope));
+            return IntStream.range(0, images).mapToDouble(i -> Predictions.divergence(expected, logits, i)).average().orElseThrow();
         }
-    }
-
-    private static double divergence(Tensor expected, Tensor logits) {
-        double sum = 0;
-        int images = expected.shape().size(0);
-        for (int image = 0; image < images; image++) {
-            double[] p = LossGradient.softmax(LossGradient.row(expected, image));
-            double[] q = LossGradient.softmax(LossGradient.row(logits, image));
-            for (int c = 0; c < p.length; c++) {
-                sum += p[c] == 0 ? 0 : p[c] * Math.log(p[c] / Math.max(q[c], Double.MIN_NORMAL));
-            }
-        }
-        return sum / images;
     }
 }

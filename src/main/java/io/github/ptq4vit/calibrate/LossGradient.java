@@ -1,6 +1,6 @@
 package io.github.ptq4vit.calibrate;
 
-import io.github.ptq4vit.tensor.Tensor;
+import io.github.ptq4vit.model.Predictions;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.stream.DoubleStream;
@@ -46,7 +46,7 @@ final class LossGradient {
      * @return {@code [draws][classes]}
      */
     float[][] at(String imageId, float[] logits) {
-        double[] p = softmax(logits);
+        double[] p = Predictions.softmax(logits);
         double[][] labels = new double[draws][p.length];
         if (source == GradientSource.PSEUDO_LABEL) {
             labels[0][largest(p)] = 1;
@@ -86,13 +86,6 @@ final class LossGradient {
         return gradient;
     }
 
-    /** The logits of one image out of {@code [images, classes]}. */
-    static float[] row(Tensor logits, int image) {
-        float[] row = new float[logits.shape().size(1)];
-        logits.data().get(image * row.length, row);
-        return row;
-    }
-
     private RandomGenerator random(String imageId) {
         long id = hash(imageId);
         // its seeding mixes all words of the seed; the first numbers of the Well generators hardly depend on most of them
@@ -114,14 +107,5 @@ final class LossGradient {
             best = numbers[i] > numbers[best] ? i : best;
         }
         return best;
-    }
-
-    /** Probabilities of the classes. */
-    static double[] softmax(float[] logits) {
-        double[] x = IntStream.range(0, logits.length).mapToDouble(i -> logits[i]).toArray();
-        double max = x[largest(x)];
-        double[] exponentials = DoubleStream.of(x).map(logit -> Math.exp(logit - max)).toArray();
-        double sum = DoubleStream.of(exponentials).sum();
-        return DoubleStream.of(exponentials).map(e -> e / sum).toArray();
     }
 }

@@ -85,6 +85,7 @@ final class EvaluateCommand implements Callable<Integer> {
     static ObjectNode json(Accuracy a, int skipped, double seconds, String backend) {
         ObjectNode json = Console.object().put("images", a.images()).put("top1", a.top1()).put("top5", a.top5());
         a.paired().ifPresent(p -> json.put("agreement", a.fraction(p.agreeing()))
+                .put("divergence", p.divergence())
                 .put("float_top1", a.fraction(p.referenceTop1Right())).put("float_top5", a.fraction(p.referenceTop5Right()))
                 .put("both_right", a.fraction(p.bothRight())).put("only_float_right", a.fraction(p.onlyReferenceRight()))
                 .put("only_quantized_right", a.fraction(p.onlyModelRight())));
@@ -98,8 +99,8 @@ final class EvaluateCommand implements Callable<Integer> {
         a.paired().ifPresent(p -> {
             Console.result("%-40s %9s %9s", ModelSource.name(against.orElseThrow()),
                     Console.percent(a.fraction(p.referenceTop1Right())), Console.percent(a.fraction(p.referenceTop5Right())));
-            Console.result("agreement %s; both right %d, only the second model right %d, only the first %d of %d images",
-                    Console.percent(a.fraction(p.agreeing())), p.bothRight(), p.onlyReferenceRight(), p.onlyModelRight(),
+            Console.result("agreement %s, mean divergence %.5f; both right %d, only the second model right %d, only the first %d of %d images",
+                    Console.percent(a.fraction(p.agreeing())), p.divergence(), p.bothRight(), p.onlyReferenceRight(), p.onlyModelRight(),
                     a.images());
         });
         Console.result("%d images in %.1f s, %.1f a second in the forward pass; %d damaged images left out", a.images(),

@@ -22,8 +22,11 @@ public record Accuracy(int images, int top1Right, int top5Right, Optional<Paired
      * @param onlyReferenceRight images that only the other model, usually float32, classified right
      * @param onlyModelRight images that only the model, usually quantised, classified right
      * @param referenceTop5Right images whose label was among the five likeliest classes of the other model
+     * @param divergence mean Kullback-Leibler divergence of the predictions from those of the other model, in nats: it tells
+     *     two quantised models apart by fewer images than their accuracies do
      */
-    public record Paired(int agreeing, int bothRight, int onlyReferenceRight, int onlyModelRight, int referenceTop5Right) {
+    public record Paired(int agreeing, int bothRight, int onlyReferenceRight, int onlyModelRight, int referenceTop5Right,
+            double divergence) {
 
         /** Images that the other model classified right. */
         public int referenceTop1Right() {

@@ -2,6 +2,7 @@ package io.github.ptq4vit.evaluate;
 
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.Labels;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Iterator;
 import java.util.Optional;
@@ -30,6 +31,7 @@ public final class Evaluator {
     private int onlyReference;
     private int onlyModel;
     private int referenceTop5;
+    private double divergences;
     private long nanos;
 
     private Evaluator(Classifier model, Optional<Classifier> reference) {
@@ -102,7 +104,7 @@ public final class Evaluator {
             throw new IllegalStateException("No images were evaluated");
         }
         return new Accuracy(images, top1, top5, reference.map(r -> new Accuracy.Paired(agreeing, bothRight, onlyReference,
-                onlyModel, referenceTop5)), nanos / 1e9);
+                onlyModel, referenceTop5, divergences / images)), nanos / 1e9);
     }
 
     private void compare(int label, boolean right, Tensor logits, Tensor others, int image) {
@@ -112,5 +114,6 @@ public final class Evaluator {
         onlyReference += !right && rank == 0 ? 1 : 0;
         onlyModel += right && rank != 0 ? 1 : 0;
         referenceTop5 += rank < FIVE ? 1 : 0;
+        divergences += Predictions.divergence(others, logits, image);
     }
 }

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
@@ -181,7 +182,7 @@ class CalibrationTest {
     @Test
     void theMeanOfManyDrawsIsTheFisherDiagonal() {
         float[] logits = {1.2f, 0.1f, -0.4f, 3, -2};
-        double[] p = LossGradient.softmax(logits);
+        double[] p = Predictions.softmax(logits);
         int images = 4000;
         for (int draws = 1; draws <= 8; draws++) {
             LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, draws));

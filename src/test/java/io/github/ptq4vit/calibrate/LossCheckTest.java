@@ -14,6 +14,7 @@ import io.github.ptq4vit.model.Arithmetic;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.Network;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
@@ -108,8 +109,8 @@ class LossCheckTest {
             Tensor logits = network.logits(new OneLayer(layer.name(), quantized, exact), images().pixels());
             double sum = 0;
             for (int image = 0; image < 8; image++) {
-                double[] p = LossGradient.softmax(LossGradient.row(expected, image));
-                double[] q = LossGradient.softmax(LossGradient.row(logits, image));
+                double[] p = Predictions.softmax(Predictions.row(expected, image));
+                double[] q = Predictions.softmax(Predictions.row(logits, image));
                 sum += IntStream.range(0, p.length).mapToDouble(c -> p[c] * Math.log(p[c] / q[c])).sum();
             }
             return sum / 8;

@@ -33,12 +33,14 @@ class EvaluatorTest {
             int agreeing = 0;
             int coarseRight = 0;
             int both = 0;
+            double divergence = 0;
             for (int i = 0; i < 24; i++) {
                 // two thirds of the labels are what the float32 model says
                 labels[i] = i % 3 == 0 ? i % TinyModel.CLASSES : Ranks.best(expected, i);
                 agreeing += Ranks.best(expected, i) == Ranks.best(other, i) ? 1 : 0;
                 coarseRight += Ranks.best(other, i) == labels[i] ? 1 : 0;
                 both += Ranks.best(other, i) == labels[i] && Ranks.best(expected, i) == labels[i] ? 1 : 0;
+                divergence += divergence(expected, other, i) / 24;
             }
             Evaluator evaluator = Evaluator.of(coarse).against(plain);
             evaluator.add(pixels.slice(0, 10), java.util.Arrays.copyOf(labels, 10));
@@ -49,12 +51,30 @@ class EvaluatorTest {
             assertEquals(coarseRight, accuracy.top1Right());
             assertEquals(agreeing, paired.agreeing());
             assertEquals(both, paired.bothRight());
+            assertEquals(divergence, paired.divergence(), 1e-9 * divergence);
             assertEquals(coarseRight - both, paired.onlyModelRight());
             assertTrue(paired.referenceTop1Right() >= 16, "labels were taken from the reference");
             assertTrue(agreeing < 24, "three bits change something, else this test shows nothing");
             assertTrue(accuracy.top5Right() >= accuracy.top1Right());
             assertTrue(accuracy.imagesPerSecond() > 0);
         }
+    }
+
+    /** The sum over the classes of p (log p - log q). */
+    private static double divergence(Tensor expected, Tensor logits, int image) {
+        int classes = TinyModel.CLASSES;
+        double p = 0;
+        double q = 0;
+        for (int c = 0; c < classes; c++) {
+            p += Math.exp(expected.data().get(image * classes + c));
+            q += Math.exp(logits.data().get(image * classes + c));
+        }
+        double sum = 0;
+        for (int c = 0; c < classes; c++) {
+            double a = expected.data().get(image * classes + c);
+            sum += Math.exp(a) / p * (a - Math.log(p) - logits.data().get(image * classes + c) + Math.log(q));
+        }
+        return sum;
     }
 
     @Test
@@ -66,6 +86,7 @@ class EvaluatorTest {
             Accuracy accuracy = evaluator.accuracy();
             assertEquals(5, accuracy.paired().orElseThrow().agreeing());
             assertEquals(0, accuracy.paired().orElseThrow().onlyReferenceRight());
+            assertEquals(0, accuracy.paired().orElseThrow().divergence());
             assertEquals(accuracy.top1Right(), accuracy.paired().orElseThrow().bothRight());
         }
     }
