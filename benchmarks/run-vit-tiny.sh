@@ -58,7 +58,7 @@ evaluate() {
         >"$work/eval-$label.json" 2>>"$work/log" || { tail -n 5 "$work/log" >&2; exit 1; }
 }
 
-device=$("$tool" devices | head -n 1)
+device=$("$tool" devices | sed -n 1p)
 commit=$(git -C "$home" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 say "# $(basename "$(dirname "$model")"), $date"
 say
