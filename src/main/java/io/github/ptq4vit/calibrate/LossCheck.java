@@ -16,7 +16,9 @@ import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
@@ -37,7 +39,8 @@ final class LossCheck {
     private static final double UNDERESTIMATED = 2;
     /** Steps of the scales, large ones first. */
     private static final double[] FACTORS = {4, 2, Math.sqrt(2)};
-    private static final int MOST_MEASUREMENTS = 50;
+    /** Bounds the scales too: after so many of the largest steps a float32 still holds them. */
+    private static final int MOST_STEPS = 50;
 
     private final Backend backend;
     private final Parallel parallel;
@@ -80,7 +83,7 @@ final class LossCheck {
         // the metric sums over the images; half of it is the divergence to second order
         SearchTrace last = found.traces().get(found.traces().size() - 1);
         double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.sizes(0)[0];
-        Measured start = measured(unit, data.layer(), found.layer());
+        Measured start = new Measured(found.layer(), divergence(unit, data.layer(), found.layer()));
         if (start.divergence <= UNDERESTIMATED * forecast) {
             return found.layer();
         }
@@ -93,17 +96,19 @@ final class LossCheck {
      */
     private QuantizedLayer best(int unit, Layer layer, Measured start) {
         float[] weight = model.weight(layer).toArray();
+        // the way back from a step, or the same step after one elsewhere was refused, leads to a version measured before
+        Map<QuantizedLayer, Double> known = new HashMap<>(Map.of(start.layer, start.divergence));
         Measured best = start;
-        int measurements = 0;
+        int steps = 0;
         for (double factor : FACTORS) {
             Measured before;
             do {
                 before = best;
                 for (double[] step : new double[][] {{factor, 1}, {1, factor}, {1 / factor, 1}, {1, 1 / factor}}) {
                     boolean better = true;
-                    while (better && measurements < MOST_MEASUREMENTS) {
-                        Measured next = measured(unit, layer, scaled(best.layer, step[0], step[1], weight));
-                        measurements++;
+                    while (better && steps++ < MOST_STEPS) {
+                        QuantizedLayer version = scaled(best.layer, step[0], step[1], weight);
+                        Measured next = new Measured(version, known.computeIfAbsent(version, v -> divergence(unit, layer, v)));
                         better = next.divergence < best.divergence;
                         best = better ? next : best;
                     }
@@ -115,10 +120,6 @@ final class LossCheck {
 
     /** A version of a layer and what it costs. */
     private record Measured(QuantizedLayer layer, double divergence) {
-    }
-
-    private Measured measured(int unit, Layer layer, QuantizedLayer version) {
-        return new Measured(version, divergence(unit, layer, version));
     }
 
     private QuantizedLayer scaled(QuantizedLayer layer, double left, double right, float[] weight) {

@@ -15,6 +15,7 @@ import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.model.ModelReader;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
@@ -81,12 +82,8 @@ class OnnxExampleTest {
                 Tensor a = ours.logits(pixels);
                 Tensor b = runtime.logits(pixels);
                 for (int image = 0; image < a.shape().size(0); image++) {
-                    double[] p = logProbabilities(a.slice(image, image + 1).toArray());
-                    double[] q = logProbabilities(b.slice(image, image + 1).toArray());
-                    agreeing += best(p) == best(q) ? 1 : 0;
-                    for (int c = 0; c < p.length; c++) {
-                        divergence += Math.exp(p[c]) * (p[c] - q[c]);
-                    }
+                    agreeing += best(Predictions.row(a, image)) == best(Predictions.row(b, image)) ? 1 : 0;
+                    divergence += Predictions.divergence(a, b, image);
                     count++;
                 }
             }
@@ -118,27 +115,11 @@ class OnnxExampleTest {
         return batches;
     }
 
-    private static int best(double[] numbers) {
+    private static int best(float[] numbers) {
         int best = 0;
         for (int i = 1; i < numbers.length; i++) {
             best = numbers[i] > numbers[best] ? i : best;
         }
         return best;
-    }
-
-    private static double[] logProbabilities(float[] logits) {
-        double largest = Double.NEGATIVE_INFINITY;
-        for (float logit : logits) {
-            largest = Math.max(largest, logit);
-        }
-        double sum = 0;
-        for (float logit : logits) {
-            sum += Math.exp(logit - largest);
-        }
-        double[] result = new double[logits.length];
-        for (int i = 0; i < result.length; i++) {
-            result[i] = logits[i] - largest - Math.log(sum);
-        }
-        return result;
     }
 }

@@ -17,6 +17,7 @@ import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.image.Labels;
 import io.github.ptq4vit.model.ModelReader;
+import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
@@ -142,7 +143,7 @@ public final class RuntimeComparison {
                 for (int kind = 0; kind < 2; kind++) {
                     for (int i = 0; i < batch.size(); i++) {
                         agreeing[kind] += best(logits[kind], i) == best(logits[kind + 2], i) ? 1 : 0;
-                        divergence[kind] += divergence(logits[kind], logits[kind + 2], i);
+                        divergence[kind] += Predictions.divergence(logits[kind], logits[kind + 2], i);
                     }
                 }
                 count += batch.size();
@@ -165,33 +166,5 @@ public final class RuntimeComparison {
             best = logits.data().get(image * classes + c) > logits.data().get(image * classes + best) ? c : best;
         }
         return best;
-    }
-
-    private static double divergence(Tensor a, Tensor b, int image) {
-        double[] p = logProbabilities(a, image);
-        double[] q = logProbabilities(b, image);
-        double sum = 0;
-        for (int c = 0; c < p.length; c++) {
-            sum += Math.exp(p[c]) * (p[c] - q[c]);
-        }
-        return sum;
-    }
-
-    private static double[] logProbabilities(Tensor logits, int image) {
-        int classes = logits.shape().size(1);
-        double[] numbers = new double[classes];
-        double largest = Double.NEGATIVE_INFINITY;
-        for (int c = 0; c < classes; c++) {
-            numbers[c] = logits.data().get(image * classes + c);
-            largest = Math.max(largest, numbers[c]);
-        }
-        double sum = 0;
-        for (double number : numbers) {
-            sum += Math.exp(number - largest);
-        }
-        for (int c = 0; c < classes; c++) {
-            numbers[c] -= largest + Math.log(sum);
-        }
-        return numbers;
     }
 }

@@ -1,6 +1,5 @@
 package io.github.ptq4vit.backend.cuda;
 
-
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.MatmulProblem;
