@@ -2,6 +2,7 @@
 //   gelu(x) = x/2 (1 + erf(x / sqrt 2)),  gelu'(x) = (1 + erf(x / sqrt 2))/2 + x exp(-x^2/2) / sqrt(2 pi)
 // Arrays of n numbers, dense; results may overwrite operands. Launch: any number of blocks; threads loop, four numbers at a
 // time where all arrays are aligned to 16 bytes.
+#include "functions.cuh"
 #include "rows.cuh"
 
 namespace elementwise {
@@ -45,7 +46,7 @@ template <class Operation> __device__ __forceinline__ void repeated(const float*
 }  // namespace elementwise
 
 KERNEL gelu_forward_f32(const float* x, float* y, long long n) {
-    map_elements(x, y, n, [](float v) { return v * elementwise::cumulative(v); });
+    map_elements(x, y, n, functions::gelu);
 }
 
 // dx = dy * gelu'(x)

@@ -13,75 +13,31 @@ struct Moments {
 };
 
 // Mean and inverse deviation, in two passes: differences from the mean do not cancel.
-template <class Row> __device__ __forceinline__ Moments moments(const Row& x, int columns, float epsilon) {
-    float sum = 0;
-    Row::each(columns, [&](int slot, int column) {
-        Pack<Row::V> pack = x.get(slot, column);
-        UNROLLED
-        for (int j = 0; j < Row::V; j++) {
-            sum += pack.v[j];
-        }
-    });
-    float mean = warp_sum(sum) / columns;
-    float squares = 0;
-    Row::each(columns, [&](int slot, int column) {
-        Pack<Row::V> pack = x.get(slot, column);
-        UNROLLED
-        for (int j = 0; j < Row::V; j++) {
-            float d = pack.v[j] - mean;
-            squares += d * d;
-        }
-    });
-    return {mean, 1.0f / sqrtf(warp_sum(squares) / columns + epsilon)};
+template <class Row> __device__ __forceinline__ Moments moments(Row& x, int columns, float epsilon) {
+    float mean = __fdiv_rn(row_sum(x, columns, [](int, float number) { return number; }), (float) columns);
+    float squares = row_sum(x, columns, [=](int, float number) { return (number - mean) * (number - mean); });
+    return {mean, __fdiv_rn(1.0f, __fsqrt_rn(__fdiv_rn(squares, (float) columns) + epsilon))};
 }
 
 template <class Row> __device__ __forceinline__ void forward(Row x, const float* from, const float* gamma, const float* beta,
                                                              float* y, int columns, float epsilon) {
     x.load(from, columns);
     Moments m = moments(x, columns, epsilon);
-    Row::each(columns, [&](int slot, int column) {
-        Pack<Row::V> pack = x.get(slot, column);
-        Pack<Row::V> scale = load_pack<Row::V>(gamma + column);
-        Pack<Row::V> shift = load_pack<Row::V>(beta + column);
-        UNROLLED
-        for (int j = 0; j < Row::V; j++) {
-            pack.v[j] = (pack.v[j] - m.mean) * m.inverse * scale.v[j] + shift.v[j];
-        }
-        store_pack<Row::V>(y + column, pack);
+    x.each(columns, [&](int column, float number) {
+        y[column] = (number - m.mean) * m.inverse * gamma[column] + beta[column];
     });
 }
 
-template <class Row> __device__ __forceinline__ void backward(Row x, const float* from, const float* gamma,
-                                                              const float* gradient, float* dx, int columns, float epsilon) {
-    Row dy;
+template <class Row> __device__ __forceinline__ void backward(Row x, const float* from, const float* gamma, const float* dy,
+                                                              float* dx, int columns, float epsilon) {
     x.load(from, columns);
-    dy.load(gradient, columns);
     Moments m = moments(x, columns, epsilon);
-    float sum = 0;
-    float products = 0;
-    Row::each(columns, [&](int slot, int column) {
-        Pack<Row::V> pack = x.get(slot, column);
-        Pack<Row::V> scale = load_pack<Row::V>(gamma + column);
-        Pack<Row::V> d = dy.get(slot, column);
-        UNROLLED
-        for (int j = 0; j < Row::V; j++) {
-            float g = scale.v[j] * d.v[j];
-            sum += g;
-            products += g * ((pack.v[j] - m.mean) * m.inverse);
-        }
-    });
-    float mean_g = warp_sum(sum) / columns;
-    float mean_gz = warp_sum(products) / columns;
-    Row::each(columns, [&](int slot, int column) {
-        Pack<Row::V> pack = x.get(slot, column);
-        Pack<Row::V> scale = load_pack<Row::V>(gamma + column);
-        Pack<Row::V> d = dy.get(slot, column);
-        UNROLLED
-        for (int j = 0; j < Row::V; j++) {
-            float z = (pack.v[j] - m.mean) * m.inverse;
-            pack.v[j] = (scale.v[j] * d.v[j] - mean_g - z * mean_gz) * m.inverse;
-        }
-        store_pack<Row::V>(dx + column, pack);
+    auto z = [=](float number) { return (number - m.mean) * m.inverse; };
+    auto g = [=](int column) { return gamma[column] * dy[column]; };
+    float mean_g = row_sum(x, columns, [&](int column, float) { return g(column); }) / columns;
+    float mean_gz = row_sum(x, columns, [&](int column, float number) { return g(column) * z(number); }) / columns;
+    x.each(columns, [&](int column, float number) {
+        dx[column] = (g(column) - mean_g - z(number) * mean_gz) * m.inverse;
     });
 }
 
@@ -89,16 +45,14 @@ template <class Row> __device__ __forceinline__ void backward(Row x, const float
 
 KERNEL __launch_bounds__(256, 2) layernorm_forward_f32(const float* x, const float* gamma, const float* beta, float* y,
         long long rows, int columns, float epsilon) {
-    bool vectors = aligned16(x) && aligned16(gamma) && aligned16(beta) && aligned16(y);
-    each_row(rows, columns, vectors, [&](long long row, auto kind) {
+    each_row(rows, columns, [&](long long row, auto kind) {
         layernorm::forward(kind, x + row * columns, gamma, beta, y + row * columns, columns, epsilon);
     });
 }
 
 KERNEL __launch_bounds__(256, 2) layernorm_backward_f32(const float* x, const float* gamma, const float* dy, float* dx,
         long long rows, int columns, float epsilon) {
-    bool vectors = aligned16(x) && aligned16(gamma) && aligned16(dy) && aligned16(dx);
-    each_row(rows, columns, vectors, [&](long long row, auto kind) {
+    each_row(rows, columns, [&](long long row, auto kind) {
         layernorm::backward(kind, x + row * columns, gamma, dy + row * columns, dx + row * columns, columns, epsilon);
     });
 }

@@ -1,7 +1,7 @@
 // Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias.
 // A_r is [images, heads, n, padded k], B is [images, heads, m, padded k] (for a linear layer [m, padded k], the weights),
 // both as quantize_matrix_s8 writes them; the integer sums are exact. c is [images, heads, n, m] float32 of any strides.
-// Order of roundings: step(a, r) * step(b); sum to float32, times that; second range added to the first; bias added.
+// Order of roundings: step(a, r) * step(b); sum to float32, times that; bias added; second range added.
 #include "codes.cuh"
 #include "int8_tile.cuh"
 
@@ -51,7 +51,12 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                         long long at = column + Tile::column(j, s);
                         float scale = __fmul_rn(step_a, steps == nullptr ? step_b : at < p.m ? steps[at] : 0.0f);
                         float value = __fmul_rn(__int2float_rn(tile.sums[i][j][s]), scale);
-                        values[i][j][s] = range == 0 ? value : __fadd_rn(values[i][j][s], value);
+                        if (range == 1) {
+                            value = __fadd_rn(values[i][j][s], value);
+                        } else if (bias != nullptr && at < p.m) {
+                            value = __fadd_rn(value, bias[at]);
+                        }
+                        values[i][j][s] = value;
                     }
                 }
             }
@@ -65,8 +70,7 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                     long long at_row = row + Tile::row(i, s);
                     long long at_column = column + Tile::column(j, s);
                     if (at_row < p.n && at_column < p.m) {
-                        tile_c[at_row * p.row_stride + at_column * p.column_stride]
-                                = bias == nullptr ? values[i][j][s] : __fadd_rn(values[i][j][s], bias[at_column]);
+                        tile_c[at_row * p.row_stride + at_column * p.column_stride] = values[i][j][s];
                     }
                 }
             }

@@ -76,69 +76,67 @@ __device__ __forceinline__ long long grid_warps() {
     return grid_threads() / 32;
 }
 
-// A row as one warp sees it, in slots of V neighbouring numbers. In registers: the row is read from memory once.
-template <int WIDTH, int SLOTS> struct HeldRow {
-    static constexpr int V = WIDTH;
-    static constexpr int LONGEST = 32 * WIDTH * SLOTS;
-    Pack<V> packs[SLOTS];
+// A row as one warp sees it: lane l has columns l, l + 32, ... In registers: the row is read from memory once.
+template <int SLOTS> struct HeldRow {
+    static constexpr int LONGEST = 32 * SLOTS;
+    float numbers[SLOTS];
 
-    // Calls f(slot, column) for each slot of this lane.
-    template <class F> static __device__ __forceinline__ void each(int columns, F f) {
+    // Calls f(column, number) for each number of this lane, which f may change.
+    template <class F> __device__ __forceinline__ void each(int columns, F f) {
         UNROLLED
         for (int slot = 0; slot < SLOTS; slot++) {
-            int column = V * (32 * slot + lane());
+            int column = 32 * slot + lane();
             if (column < columns) {
-                f(slot, column);
+                f(column, numbers[slot]);
             }
         }
     }
 
     __device__ __forceinline__ void load(const float* row, int columns) {
-        each(columns, [&](int slot, int column) { packs[slot] = load_pack<V>(row + column); });
-    }
-
-    __device__ __forceinline__ Pack<V> get(int slot, int) const {
-        return packs[slot];
+        each(columns, [&](int column, float& number) { number = row[column]; });
     }
 };
 
 // A row that is too long for registers: read again for each pass, from the caches.
 struct StreamedRow {
-    static constexpr int V = 1;
     const float* row;
 
-    template <class F> static __device__ __forceinline__ void each(int columns, F f) {
+    template <class F> __device__ __forceinline__ void each(int columns, F f) {
         for (int column = lane(); column < columns; column += 32) {
-            f(0, column);
+            float number = row[column];
+            f(column, number);
         }
     }
 
     __device__ __forceinline__ void load(const float* from, int) {
         row = from;
     }
-
-    __device__ __forceinline__ Pack<1> get(int, int column) const {
-        return load_pack<1>(row + column);
-    }
 };
 
 // Calls f(row, kind) for the rows of this warp, kind the sort of row that suits: held if it is not too long.
-template <class F> __device__ __forceinline__ void each_row(long long rows, int columns, bool vectors, F f) {
-    using Vectors = HeldRow<4, 8>;
-    // an odd number of tokens: 197, 577
-    using Short = HeldRow<1, 8>;
-    using Long = HeldRow<1, 20>;
+template <class F> __device__ __forceinline__ void each_row(long long rows, int columns, F f) {
+    using Short = HeldRow<8>;
+    using Medium = HeldRow<20>;
+    using Long = HeldRow<32>;
     for (long long row = grid_warp(); row < rows; row += grid_warps()) {
-        if (vectors && columns % 4 == 0 && columns <= Vectors::LONGEST) {
-            f(row, Vectors());
-        } else if (columns <= Short::LONGEST) {
+        if (columns <= Short::LONGEST) {
             f(row, Short());
+        } else if (columns <= Medium::LONGEST) {
+            f(row, Medium());
         } else if (columns <= Long::LONGEST) {
             f(row, Long());
         } else {
             f(row, StreamedRow());
         }
     }
+}
+
+// Sum of what this row's lanes have, in an order that depends on nothing but the row's length: along each lane, then the
+// lanes as a tree. FixedOrder.java adds in the same order.
+template <class Row, class F> __device__ __forceinline__ float row_sum(Row& row, int columns, F f) {
+    float sum = 0;
+    row.each(columns, [&](int column, float number) { sum += f(column, number); });
+    return warp_sum(sum);
 }
 
 // y[i] = f(x[i]); y may be x.

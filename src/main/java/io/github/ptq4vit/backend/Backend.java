@@ -17,6 +17,18 @@ public interface Backend extends AutoCloseable {
     /** What this backend runs on. */
     DeviceInfo device();
 
+    /**
+     * This device with forward operations whose results are equal, to the last bit, on every device and however the work is
+     * cut: here each is one sequence of float32 operations, whichever library would be faster. That goes for all but the
+     * backward operations, {@link #maxima}, {@link #rowSums} and scoring; and only where products of codes are exact
+     * ({@link DeviceInfo#integerPath}).
+     *
+     * <p>A quantised network needs it: a number that differs in its last bit may fall on the other side of a rounding tie, and
+     * from one other code on networks differ visibly. It shares everything with this backend, which must stay open; closing
+     * it does nothing.
+     */
+    Backend reproducible();
+
     /** A new owner of memory on this device. */
     Scope scope();
 

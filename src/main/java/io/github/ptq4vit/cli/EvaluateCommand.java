@@ -37,6 +37,10 @@ final class EvaluateCommand implements Callable<Integer> {
     @Option(names = "--against", paramLabel = "PATH", description = "A second model, usually float32, to compare with image by image.")
     private Optional<Path> against = Optional.empty();
 
+    @Option(names = "--reproducible",
+            description = "Logits that are the same, to the last bit, with every backend; slower on a processor.")
+    private boolean reproducible;
+
     @Mixin
     private ModelOptions modelOptions;
 
@@ -53,7 +57,8 @@ final class EvaluateCommand implements Callable<Integer> {
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();
         Labels truth = Labels.of(labels, folder, classes);
-        try (Backend backend = common.open(); Classifier classifier = source.on(backend)) {
+        try (Backend opened = common.open(); Backend backend = reproducible ? opened.reproducible() : opened;
+                Classifier classifier = source.on(backend)) {
             if (reference.isEmpty()) {
                 run(source, Evaluator.of(classifier), folder, truth, transform, backend.device().backend());
             } else {

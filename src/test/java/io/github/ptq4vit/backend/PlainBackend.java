@@ -36,6 +36,12 @@ public final class PlainBackend implements Backend {
         return new DeviceInfo("plain", "Java in float64, for tests", 1, "exact", "float32");
     }
 
+    /** Itself: float64 is what both kinds are compared with. */
+    @Override
+    public Backend reproducible() {
+        return this;
+    }
+
     @Override
     public Scope scope() {
         PlainScope scope = new PlainScope(open::remove);

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.calibrate;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -8,6 +9,7 @@ import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.model.Architecture;
@@ -102,6 +104,18 @@ class ArchitecturesTest {
                 power += expected[i] * expected[i];
             }
             assertTrue(error > 0 && error <= LOSS * power, config.name() + ": relative squared error " + error / power);
+        }
+        float[] logits = reproducible(backend, checkpoint, pixels);
+        BackendUnderTest.quickGpu().forEach(gpu -> {
+            try (Backend other = gpu.open().get()) {
+                assertArrayEquals(logits, reproducible(other, checkpoint, pixels), "the same bits with every backend");
+            }
+        });
+    }
+
+    private static float[] reproducible(Backend backend, Checkpoint checkpoint, Tensor pixels) {
+        try (Classifier classifier = Classifier.of(backend.reproducible(), checkpoint.model())) {
+            return classifier.logits(pixels).toArray();
         }
     }
 

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.calibrate;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -64,8 +65,10 @@ class RealModelTest {
         CalibrationImages images = images(model);
         CalibrationConfig config = CalibrationConfig.ptq4vit(new BitWidths(bits, bits));
         CalibrationResult found;
+        Tensor reproducible;
         try (Backend backend = gpu().open().get()) {
             found = Calibrator.of(model).on(backend).config(config).run(images);
+            reproducible = QuantizedVit.logits(backend.reproducible(), model, found.layers(), images.pixels());
         }
         try (Backend cpu = new CpuBackend(); Scope scope = cpu.scope()) {
             Tensor truth = new Network(cpu, scope, model).logits(new FloatArithmetic(cpu, scope, model), images.pixels());
@@ -76,6 +79,8 @@ class RealModelTest {
                     + " on the CPU %.4g", model.config().name(), COUNT, bits, gpu(), error, theirs);
             System.out.println(words);
             assertTrue(error <= LOGITS * theirs, words);
+            assertArrayEquals(QuantizedVit.logits(cpu.reproducible(), model, found.layers(), images.pixels()).toArray(),
+                    reproducible.toArray(), "the same bits with both backends");
         }
     }
 

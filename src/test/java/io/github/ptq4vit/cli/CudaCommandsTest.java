@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.backend.cuda.EmulatedGpu;
 import java.io.IOException;
@@ -57,6 +58,21 @@ class CudaCommandsTest extends TinyInput {
                 "cuda"));
         assertEquals("cuda", compared.required("backend").textValue());
         assertEquals(1, compared.required("rows").size());
+    }
+
+    @Test
+    void aReproducibleEvaluationTellsTheSameWithEveryBackend() throws IOException {
+        calibrate(out, "--json").succeeded();
+        assertEquals(reproducible("cpu"), reproducible("cuda"));
+    }
+
+    /** What does not depend on the machine; the divergence tells of every logit, float32 and quantised. */
+    private JsonNode reproducible(String backend) throws IOException {
+        ObjectNode evaluated = (ObjectNode) json(CommandLineRun.of("evaluate", "--model", out, "--against", model, "--images", images,
+                "--labels", labels, "--json", "--reproducible", "--backend", backend));
+        assertEquals(backend, evaluated.required("backend").textValue());
+        assertTrue(evaluated.required("divergence").doubleValue() > 0);
+        return evaluated.without(List.of("backend", "seconds", "images_per_second"));
     }
 
     @Test

@@ -10,7 +10,7 @@ import org.bytedeco.javacpp.IntPointer;
 
 /**
  * The value of quantised operands multiplied: {@code sum over ranges of (codes of A) x (codes of B) * (scale a column)},
- * plus the bias, then an epilogue on the finished sum. Products of codes are exact: int8 with int32 sums where the
+ * the bias after the first, then an epilogue on the finished sum. Products of codes are exact: int8 with int32 sums where the
  * processor does that, else float32 on pieces of k short enough.
  */
 final class CodeProduct {
@@ -49,8 +49,11 @@ final class CodeProduct {
                 // a product's own bias is free, one added afterwards takes half as long as the product; but it comes
                 // before a multiplication by columns
                 boolean ownBias = bias && integer && terms.isEmpty();
+                boolean addsBias = bias && !integer && terms.isEmpty();
+                if (addsBias) {
+                    epilogue = epilogue.then(Epilogue.Kind.ADD_COLUMNS);
+                }
                 if (last) {
-                    epilogue = bias && !integer ? epilogue.then(Epilogue.Kind.ADD_COLUMNS) : epilogue;
                     epilogue = epilogue.then(steps);
                 }
                 Worker.Product key = new Worker.Product(length == k ? source : source.resized(n, length),
@@ -61,7 +64,7 @@ final class CodeProduct {
                     throw new BackendException("oneDNN packs the weights of one product in two ways: " + key);
                 }
                 terms.add(new Term(range, (long) start * first.bytes(), weightOffset * first.bytes(), key,
-                        worker.product(key).primitive(), ownBias, bias && !integer && last, last,
+                        worker.product(key).primitive(), ownBias, addsBias, last,
                         new long[worker.product(key).primitive().arguments()]));
             }
         }

@@ -19,7 +19,7 @@ import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.Pointer;
 
 /** All operations through oneDNN, each on the calling thread; {@link #parallel} spreads items over the processor's cores. */
-public final class CpuBackend implements Backend {
+public class CpuBackend implements Backend {
     private static final int F32 = dnnl.dnnl_f32;
 
     static {
@@ -31,7 +31,7 @@ public final class CpuBackend implements Backend {
         }
     }
 
-    private final NativeHeap heap = new NativeHeap();
+    private final NativeHeap heap;
     private final Workers workers;
     private final IntegerPath path;
     private final CpuProducts products;
@@ -48,10 +48,20 @@ public final class CpuBackend implements Backend {
     }
 
     private CpuBackend(int threads, IntegerPath path) {
+        this.heap = new NativeHeap();
         this.workers = new Workers(threads);
         this.path = path;
         this.products = new CpuProducts(path);
         this.scorer = new CpuScorer(heap, workers, path);
+    }
+
+    /** The same device for a subclass. */
+    CpuBackend(CpuBackend shared) {
+        this.heap = shared.heap;
+        this.workers = shared.workers;
+        this.path = shared.path;
+        this.products = shared.products;
+        this.scorer = shared.scorer;
     }
 
     /** The backend as it is on processors whose int8 products are not exact, whatever this one can do. */
@@ -63,6 +73,11 @@ public final class CpuBackend implements Backend {
     public DeviceInfo device() {
         return new DeviceInfo("cpu", CpuName.read() + ", oneDNN " + OneDnn.version(), workers.count(), path.words(),
                 "float32");
+    }
+
+    @Override
+    public Backend reproducible() {
+        return new ReproducibleCpu(this);
     }
 
     @Override

@@ -75,6 +75,13 @@ final class CpuBuffer implements Buffer {
         return new Window(address, bytes).asByteBuffer().order(ByteOrder.nativeOrder());
     }
 
+    /** A copy of float32 numbers. */
+    static float[] array(long address, int count) {
+        float[] numbers = new float[count];
+        at(address, Math.multiplyExact(count, Float.BYTES)).asFloatBuffer().get(numbers);
+        return numbers;
+    }
+
     private static final class Window extends BytePointer {
         Window(long address, long bytes) {
             super((org.bytedeco.javacpp.Pointer) null);

@@ -22,6 +22,7 @@ final class CpuLinear implements Backend.Linear {
     private final Optional<Long> scales;
     private final CpuScope owner;
     private final Map<Object, Packed> packed = new ConcurrentHashMap<>();
+    private float[][] byInputs;
     private final Map<CodeGrid, long[]> productScales = new ConcurrentHashMap<>();
 
     /**
@@ -83,6 +84,18 @@ final class CpuLinear implements Backend.Linear {
 
     long plain() {
         return plain;
+    }
+
+    /** A copy of float32 weights, for each input a row with the outputs, made when it is first asked for. */
+    synchronized float[][] byInputs() {
+        if (byInputs == null) {
+            byInputs = new float[inputs][outputs];
+            float[] weights = CpuBuffer.array(plain, outputs * inputs);
+            for (int i = 0; i < weights.length; i++) {
+                byInputs[i % inputs][i / inputs] = weights[i];
+            }
+        }
+        return byInputs;
     }
 
     /** {@code [inputs, outputs]} as a transposed window on the plain weights. */

@@ -110,7 +110,7 @@ final class CpuProducts {
         return grids.get(grids.size() == 1 ? 0 : head);
     }
 
-    private static long rows(View x, int inputs, View y, int outputs) {
+    static long rows(View x, int inputs, View y, int outputs) {
         if (!x.isDense() || !y.isDense() || x.size(-1) != inputs || y.size(-1) != outputs
                 || x.elements() / inputs != y.elements() / outputs) {
             throw new IllegalArgumentException("A layer with " + inputs + " inputs and " + outputs

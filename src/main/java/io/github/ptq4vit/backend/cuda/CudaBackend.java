@@ -21,7 +21,7 @@ import jcuda.driver.JCudaDriver;
  * All operations on one NVIDIA GPU, in the order in which they are asked for. They return before the device is done; what
  * brings numbers to the host waits. Where there are several GPUs, they share the candidates of a search.
  */
-public final class CudaBackend implements Backend {
+public class CudaBackend implements Backend {
     /** What part of the free memory arrays may take that only wait. */
     private static final int MOST_WAITING = 8;
 
@@ -70,6 +70,34 @@ public final class CudaBackend implements Backend {
         this.integerProducts = new IntegerProducts(device);
         this.copies = new StridedCopy(device);
         this.reductions = new Reductions(device);
+    }
+
+    /** The same device, with softmax and float32 products by our own kernels. */
+    private CudaBackend(CudaBackend shared) {
+        this.devices = shared.devices;
+        this.device = shared.device;
+        this.blas = Optional.empty();
+        this.cudnn = Optional.empty();
+        this.floatProducts = new FloatProducts(device, blas);
+        this.integerProducts = shared.integerProducts;
+        this.copies = shared.copies;
+        this.reductions = shared.reductions;
+    }
+
+    /** Our own kernels follow one order always; only the libraries' products and softmax do not. */
+    @Override
+    public Backend reproducible() {
+        return new CudaBackend(this) {
+            @Override
+            public DeviceInfo device() {
+                return CudaBackend.this.device();
+            }
+
+            @Override
+            public void close() {
+                // what it shares is closed with its owner
+            }
+        };
     }
 
     private static CudaInstallation installation() {

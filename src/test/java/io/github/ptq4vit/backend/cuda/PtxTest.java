@@ -14,7 +14,9 @@ import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -31,6 +33,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class PtxTest {
     private static final Path SOURCES = Path.of("cuda-kernels");
     private static final Path PTX = Path.of("src/main/resources/kernels");
+    private static final Pattern ENTRY_NAME = Pattern.compile("\\.entry\\s+(\\w+)");
     private static final Pattern ENTRY = Pattern.compile("\\.entry\\s+(\\w+)\\s*\\(([^)]*)\\)");
 
     @BeforeAll
@@ -83,6 +86,23 @@ class PtxTest {
     @ValueSource(ints = {75, 80})
     void nothingTellsWhereItWasCompiled(int target) throws IOException {
         assertEquals(List.of(), ptx(target).lines().filter(line -> line.contains("/")).toList());
+    }
+
+    /** What is reproducible rests on it; an operation without a rounding mode may be fused with another by the driver. */
+    @ParameterizedTest
+    @ValueSource(ints = {75, 80})
+    void onlyGelusGradientRoundsAsTheDeviceLikes(int target) throws IOException {
+        Pattern free = Pattern.compile("\\.(approx|full|ftz)\\.|\\b(add|sub|mul|mad)\\.f(32|64)");
+        Set<String> entries = new TreeSet<>();
+        String entry = "";
+        for (String line : ptx(target).lines().toList()) {
+            Matcher matcher = ENTRY_NAME.matcher(line);
+            entry = matcher.find() ? matcher.group(1) : entry;
+            if (free.matcher(line).find()) {
+                entries.add(entry);
+            }
+        }
+        assertEquals(Set.of(Kernel.GELU_BACKWARD_F32.entry()), entries);
     }
 
     @ParameterizedTest

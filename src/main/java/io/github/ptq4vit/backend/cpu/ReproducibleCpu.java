@@ -1,0 +1,121 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import java.nio.FloatBuffer;
+
+/** The processor with the forward functions of {@link FixedOrder}: numbers pass through Java's arrays, a piece at a time. */
+final class ReproducibleCpu extends CpuBackend {
+    /** Numbers of a piece: with the room that the functions take they stay in the first cache. */
+    private static final int PIECE = 4096;
+
+    ReproducibleCpu(CpuBackend shared) {
+        super(shared);
+    }
+
+    /** Changes the first {@code count} numbers of x. */
+    private interface Function {
+        void apply(FixedOrder functions, float[] x, int count);
+    }
+
+    @Override
+    public Backend reproducible() {
+        return this;
+    }
+
+    @Override
+    public void linear(View x, Linear weights, View y) {
+        CpuLinear linear = (CpuLinear) weights;
+        linear.requireUsable(false);
+        float[][] rows = new float[Math.toIntExact(CpuProducts.rows(x, linear.inputs(), y, linear.outputs()))][linear.outputs()];
+        FixedOrder.product(array(x), linear.byInputs(), rows);
+        linear.bias().ifPresent(address -> {
+            float[] bias = CpuBuffer.array(address, linear.outputs());
+            for (float[] row : rows) {
+                FixedOrder.add(row, bias);
+            }
+        });
+        write(rows, y);
+    }
+
+    @Override
+    public void matmul(View a, View b, View c) {
+        if (c.rank() > 2) {
+            for (int i = 0; i < c.size(0); i++) {
+                matmul(a.at(i), b.at(i), c.at(i));
+            }
+            return;
+        }
+        float[][] right = new float[b.size(0)][b.size(1)];
+        FloatBuffer numbers = FloatBuffer.wrap(array(b));
+        for (float[] row : right) {
+            numbers.get(row);
+        }
+        float[][] rows = new float[c.size(0)][c.size(1)];
+        FixedOrder.product(array(a), right, rows);
+        try (Scope scope = scope()) {
+            View dense = scope.floats(c.sizes());
+            write(rows, dense);
+            copy(dense, c);
+        }
+    }
+
+    @Override
+    public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
+        float[] scale = array(gamma);
+        float[] shift = array(beta);
+        pieces(x, y, x.size(-1), (functions, row, count) -> functions.layerNorm(row, scale, shift, epsilon));
+    }
+
+    @Override
+    public void softmax(View x, float scale, View y) {
+        int columns = x.size(-1);
+        pieces(x, y, Math.max(1, PIECE / columns) * columns,
+                (functions, piece, count) -> functions.softmax(piece, count, columns, scale));
+    }
+
+    @Override
+    public void gelu(View x, View y) {
+        pieces(x, y, PIECE, FixedOrder::gelu);
+    }
+
+    /** Takes x to y in pieces of so many numbers. */
+    private static void pieces(View x, View y, int length, Function function) {
+        FloatBuffer from = CpuBuffer.floats(x);
+        FloatBuffer to = CpuBuffer.floats(y);
+        float[] piece = new float[Math.min(length, from.limit())];
+        FixedOrder functions = new FixedOrder(piece.length);
+        for (int start = 0; start < from.limit(); start += length) {
+            int count = Math.min(length, from.limit() - start);
+            from.get(start, piece, 0, count);
+            function.apply(functions, piece, count);
+            to.put(start, piece, 0, count);
+        }
+    }
+
+    private static void write(float[][] rows, View y) {
+        FloatBuffer to = CpuBuffer.floats(y);
+        for (float[] row : rows) {
+            to.put(row);
+        }
+    }
+
+    /** The elements of a view, row-major. */
+    private float[] array(View view) {
+        float[] elements = new float[Math.toIntExact(view.elements())];
+        try (Scope scope = scope()) {
+            View dense = view.isDense() ? view : scope.floats(view.sizes());
+            if (dense != view) {
+                copy(view, dense);
+            }
+            CpuBuffer.floats(dense).get(elements);
+        }
+        return elements;
+    }
+
+    /** Nothing: what it shares is closed with its owner. */
+    @Override
+    public void close() {
+    }
+}

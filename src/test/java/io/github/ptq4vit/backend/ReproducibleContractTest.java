@@ -1,0 +1,167 @@
+package io.github.ptq4vit.backend;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.github.ptq4vit.backend.cpu.CpuBackend;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.function.DoubleUnaryOperator;
+import java.util.function.Function;
+import java.util.function.IntToDoubleFunction;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Reproducible operations give the same bits on every backend, and what they should up to a few roundings. */
+@EveryBackend
+class ReproducibleContractTest {
+    private static final double U = Close.U;
+
+    private final Backend opened;
+    private final Backend backend;
+    private final CpuBackend other = new CpuBackend(1);
+
+    ReproducibleContractTest(BackendUnderTest subject) {
+        this.opened = subject.open().get();
+        this.backend = opened.reproducible();
+    }
+
+    @AfterEach
+    void close() {
+        backend.close();
+        opened.close();
+        other.close();
+    }
+
+    @ParameterizedTest(name = "{0} x {1}")
+    @CsvSource({"1, 1", "1, 4", "6, 7", "13, 31", "3, 32", "2, 33", "65, 192", "65, 197", "5, 256", "5, 577", "3, 641", "3, 1024", "2, 1025",
+        "2, 4098"})
+    void rows(int rows, int columns) {
+        agrees(side -> {
+            View y = side.scope.floats(rows, columns);
+            side.backend.layerNorm(side.normal(1, rows, columns), side.normal(2, columns), side.normal(3, columns), 1e-6f, y);
+            return y;
+        }, y -> U * (40 + 2 * Math.sqrt(columns)) * (3 + Math.abs(y)) * (columns < 8 ? 50 : 1));
+        for (float scale : new float[] {1, 0.125f, 30}) {
+            agrees(side -> {
+                View y = side.scope.floats(rows, columns);
+                side.backend.softmax(side.normal(1, rows, columns), scale, y);
+                return y;
+            }, y -> y * U * (10 + Math.sqrt(columns) + 20 * scale) + 1e-37);
+        }
+    }
+
+    @Test
+    void softmaxOfMaskedAndOfUndefinedNumbers() {
+        Function<Side, View> softmax = side -> {
+            View x = side.upload(Tensor.of(Shape.of(3, 5), 3, -100, -86.9f, -87.1f, 1e30f, -1e30f, 0, 0, -0f, Float.MIN_VALUE,
+                    1, 2, Float.NaN, 4, 5));
+            side.backend.softmax(x, 1, x);
+            return x;
+        };
+        double[] y = Side.run(backend, softmax);
+        assertTrue(Arrays.stream(y, 10, 15).allMatch(Double::isNaN), Arrays.toString(y));
+        if (isPromised()) {
+            assertArrayEquals(Side.run(other.reproducible(), softmax), y);
+        }
+    }
+
+    @Test
+    void gelu() {
+        float[] x = new float[10007];
+        Random random = new Random(1);
+        for (int i = 0; i < x.length; i++) {
+            x[i] = (float) (random.nextGaussian() * Math.pow(10, i % 5 - 2));
+        }
+        System.arraycopy(new float[] {0, -0f, 5.5f, -5.5f, 1e30f, -1e30f, 1e-40f, -1e-40f}, 0, x, 0, 8);
+        Function<Side, View> gelu = side -> {
+            View view = side.upload(Tensor.of(Shape.of(x.length), x));
+            side.backend.gelu(view, view);
+            return view;
+        };
+        double[] y = Side.truth(gelu);
+        // relative to itself even in the negative tail, where the argument of the exponential is rounded, x^2 / 2; below -13 it is 0
+        agrees(gelu, i -> x[i] < -13 ? 1e-36 : Math.abs(y[i]) * U * (24 + Math.min(169, x[i] * x[i])) + 1e-44, value -> 0);
+    }
+
+    @ParameterizedTest(name = "{0} rows, {1} inputs, {2} outputs")
+    @CsvSource({"1, 1, 1", "1, 4, 6", "13, 17, 65", "65, 768, 17", "197, 49, 192", "3, 1537, 5"})
+    void productsInFloat32(int rows, int inputs, int outputs) {
+        for (boolean bias : new boolean[] {true, false}) {
+            Function<Side, View> linear = side -> {
+                Backend.Linear weights = side.backend.linear(side.scope, side.normalTensor(1, outputs, inputs), side.bias(bias, outputs));
+                View y = side.scope.floats(rows, outputs);
+                side.backend.linear(side.normal(2, rows, inputs), weights, y);
+                return y;
+            };
+            agrees(linear, Close.sums(Side.magnitudes(linear), inputs), y -> 0);
+        }
+        Function<Side, View> mean = side -> {
+            View y = side.filled(7, 2, outputs, rows + 2);
+            View into = y.slice(2, 1, rows + 1).transpose();
+            side.backend.matmul(side.normal(1, 2, inputs, rows).transpose(), side.normal(2, 2, inputs + 1, outputs).slice(1, 1, inputs + 1), into);
+            return y;
+        };
+        agrees(mean, Close.sums(Side.magnitudes(mean), inputs), y -> 0);
+    }
+
+    @ParameterizedTest(name = "{0} rows, {1} inputs, {2} outputs")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "65, 197, 13", "197, 768, 67", "13, 1000, 65"})
+    void productsOfCodes(int rows, int inputs, int outputs) {
+        float[] steps = new float[outputs];
+        Random random = new Random(1);
+        for (int i = 0; i < outputs; i++) {
+            steps[i] = 0.001f + 0.01f * random.nextFloat();
+        }
+        byte[] codes = new byte[outputs * inputs];
+        random.nextBytes(codes);
+        for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f),
+                CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false))) {
+            for (boolean bias : new boolean[] {true, false}) {
+                sameBits(side -> {
+                    Optional<Tensor> b = side.bias(bias, outputs);
+                    Backend.Linear weights = side.backend.linear(side.scope, codes, steps, inputs, b);
+                    View y = side.scope.floats(rows, outputs);
+                    side.backend.linear(side.normal(2, rows, inputs), grid, weights, y);
+                    return y;
+                });
+            }
+        }
+        for (CodeGrid left : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(128, 3, false))) {
+            sameBits(side -> {
+                View c = side.scope.floats(2, 3, rows, outputs);
+                side.backend.matmul(side.normal(1, 2, 3, rows, inputs), List.of(left), side.normal(2, 2, 3, outputs, inputs).transpose(),
+                        List.of(CodesContractTest.uniform(128, 0.0257f)), c);
+                return c;
+            });
+        }
+    }
+
+    private void agrees(Function<Side, View> operation, DoubleUnaryOperator tolerance) {
+        agrees(operation, i -> 0, tolerance);
+    }
+
+    private void agrees(Function<Side, View> operation, IntToDoubleFunction ofElement, DoubleUnaryOperator ofValue) {
+        double[] truth = Side.truth(operation);
+        Close.assertWithin(Side.run(backend, operation), truth, i -> ofElement.applyAsDouble(i) + ofValue.applyAsDouble(truth[i]),
+                backend.device().backend());
+        sameBits(operation);
+    }
+
+    private void sameBits(Function<Side, View> operation) {
+        if (isPromised()) {
+            assertArrayEquals(Side.run(other.reproducible(), operation), Side.run(backend, operation), backend.device().device());
+        }
+    }
+
+    /** All but the truth, which is in float64. */
+    private boolean isPromised() {
+        return !(opened instanceof PlainBackend);
+    }
+}
