@@ -9,6 +9,7 @@ import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
 import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.evaluate.Ranks;
 import io.github.ptq4vit.export.OnnxModel;
 import io.github.ptq4vit.export.OnnxOptions;
 import io.github.ptq4vit.image.Batch;
@@ -54,6 +55,7 @@ public final class RuntimeComparison {
         OnnxOptions int8 = new OnnxOptions(OnnxOptions.USUAL, OnnxOptions.WeightType.INT8);
         try (Backend backend = Backends.open("cpu"); Classifier ourFloat = Classifier.of(backend, plain);
                 Classifier ours = Classifier.of(backend, quantized);
+                Classifier reproducible = Classifier.of(backend.reproducible(), quantized);
                 OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(THREADS);
             OrtEnvironment environment = OrtEnvironment.getEnvironment();
@@ -64,6 +66,7 @@ public final class RuntimeComparison {
                 networks.put("ours, quantised", ours::logits);
                 networks.put("ONNX Runtime, float32", pixels -> run(environment, theirFloat, pixels));
                 networks.put("ONNX Runtime, quantised", pixels -> run(environment, theirs, pixels));
+                networks.put("ours, reproducible", reproducible::logits);
                 int side = plain.config().imageSize();
                 time(networks, RandomNumbers.normal(1, 1, BATCH, plain.config().channels(), side, side), Integer.parseInt(args[2]));
                 if (args.length > 3) {
@@ -103,7 +106,7 @@ public final class RuntimeComparison {
         }
         for (int i = 0; i < names.size(); i++) {
             double[] ratios = new double[rounds];
-            int reference = i / 2 * 2;
+            int reference = names.get(i).startsWith("ours") ? 0 : 2;
             for (int round = 0; round < rounds; round++) {
                 ratios[round] = seconds[reference][round] / seconds[i][round];
             }
@@ -135,14 +138,14 @@ public final class RuntimeComparison {
                 for (Map.Entry<String, Network> network : networks.entrySet()) {
                     logits[index] = network.getValue().logits(batch.pixels());
                     for (int i = 0; i < batch.size(); i++) {
-                        boolean hit = best(logits[index], i) == labels.of(batch.ids().get(i));
+                        boolean hit = Ranks.best(logits[index], i) == labels.of(batch.ids().get(i));
                         right.merge(network.getKey(), hit ? 1 : 0, Integer::sum);
                     }
                     index++;
                 }
                 for (int kind = 0; kind < 2; kind++) {
                     for (int i = 0; i < batch.size(); i++) {
-                        agreeing[kind] += best(logits[kind], i) == best(logits[kind + 2], i) ? 1 : 0;
+                        agreeing[kind] += Ranks.best(logits[kind], i) == Ranks.best(logits[kind + 2], i) ? 1 : 0;
                         divergence[kind] += Predictions.divergence(logits[kind], logits[kind + 2], i);
                     }
                 }
@@ -157,14 +160,5 @@ public final class RuntimeComparison {
             System.out.printf(Locale.ROOT, "%s: both put %d of %d images into the same class, mean KL %.2e%n",
                     kind == 0 ? "float32" : "quantised", agreeing[kind], count, divergence[kind] / count);
         }
-    }
-
-    private static int best(Tensor logits, int image) {
-        int classes = logits.shape().size(1);
-        int best = 0;
-        for (int c = 1; c < classes; c++) {
-            best = logits.data().get(image * classes + c) > logits.data().get(image * classes + best) ? c : best;
-        }
-        return best;
     }
 }
