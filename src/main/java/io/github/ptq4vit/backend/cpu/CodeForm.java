@@ -12,7 +12,9 @@ enum CodeForm {
      * uint8, 128 more than the code: the first factor. VNNI multiplies unsigned by signed bytes, so oneDNN would else add the
      * 128 itself, in every product anew, which takes a fifth of the time; the sums are made right in int32, exactly.
      */
-    SHIFTED(dnnl.dnnl_u8, 1, 128);
+    SHIFTED(dnnl.dnnl_u8, 1, 128),
+    /** uint8, the code itself: the first factor where no code is negative, as after softmax. Nothing is to be made right. */
+    UNSIGNED(dnnl.dnnl_u8, 1, 0);
 
     private final int type;
     private final int bytes;

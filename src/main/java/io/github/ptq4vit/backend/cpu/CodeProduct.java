@@ -20,7 +20,7 @@ final class CodeProduct {
     private static final IntPointer SHIFT = new IntPointer(1L).put(CodeForm.SHIFTED.shift());
 
     private final Worker worker;
-    private final boolean integer;
+    private final boolean shifted;
     private final List<Term> terms = new ArrayList<>();
 
     /**
@@ -34,14 +34,15 @@ final class CodeProduct {
     CodeProduct(Worker worker, CodeForm first, int ranges, int n, int k, Layout weights, boolean columnScales, boolean bias,
             Layout destination, Epilogue.Kind... steps) {
         this.worker = worker;
-        this.integer = first == CodeForm.SHIFTED;
+        this.shifted = first == CodeForm.SHIFTED;
+        boolean integer = first != CodeForm.NUMBERS;
         int piece = integer ? k : Math.min(k, EXACT_INTEGERS / (128 * 128) - 1);
         Layout source = Layout.dense(first.type(), n, k);
         for (int range = 0; range < ranges; range++) {
             for (int start = 0; start < k; start += piece) {
                 int length = Math.min(piece, k - start);
                 boolean last = range == ranges - 1 && start + length == k;
-                Epilogue epilogue = integer ? Epilogue.scaled(columnScales)
+                Epilogue epilogue = integer ? Epilogue.scaled(shifted, columnScales)
                         : Epilogue.of(columnScales ? Epilogue.Kind.MULTIPLY_COLUMNS : Epilogue.Kind.MULTIPLY_ALL);
                 if (!terms.isEmpty()) {
                     epilogue = epilogue.then(Epilogue.Kind.ACCUMULATE);
@@ -98,7 +99,7 @@ final class CodeProduct {
             }
             arguments[next++] = destination;
             arguments[next++] = scales[term.range];
-            if (integer) {
+            if (shifted) {
                 arguments[next++] = SHIFT.address();
             }
             if (term.addsBias) {

@@ -60,7 +60,7 @@ final class Coder {
         DivisionKey key = new DivisionKey(form, count, range.min(), range.max(), mask != 0);
         Primitive divide = worker.cached(key, () -> {
             Epilogue epilogue = Epilogue.clip(range.min(), range.max());
-            if (form != CodeForm.SIGNED) {
+            if (form.shift() != 0 || form == CodeForm.NUMBERS) {
                 epilogue = epilogue.then(Epilogue.Kind.ROUND);
             }
             if (key.masked) {

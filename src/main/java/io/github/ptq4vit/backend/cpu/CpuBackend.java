@@ -248,7 +248,7 @@ public class CpuBackend implements Backend {
     @Override
     public void addSquare(View x, float factor, View sum) {
         Layout line = Layout.dense(F32, x.elements());
-        Epilogue scaleAndAdd = new Epilogue(Epilogue.Scales.NONE, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
+        Epilogue scaleAndAdd = new Epilogue(false, Epilogue.Scales.NONE, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
                 Epilogue.Step.of(Epilogue.Kind.ACCUMULATE)));
         Worker.current().binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum));
     }

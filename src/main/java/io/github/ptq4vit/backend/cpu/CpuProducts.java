@@ -23,10 +23,12 @@ final class CpuProducts {
     }
 
     private final Coder first;
+    private final Coder unsigned;
     private final Coder second;
 
     CpuProducts(IntegerPath path) {
         this.first = new Coder(path.first());
+        this.unsigned = path == IntegerPath.INT8 ? new Coder(CodeForm.UNSIGNED) : first;
         this.second = new Coder(path.second());
     }
 
@@ -86,14 +88,16 @@ final class CpuProducts {
         int m = b.size(2);
         boolean transposed = b.stride(1) == 1;
         int ranges = gridsA.get(0).ranges().size();
-        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, first.form(), c.stride(1), c.stride(2));
-        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, n, k,
+        boolean negative = gridsA.stream().flatMap(grid -> grid.ranges().stream()).anyMatch(range -> range.min() < 0);
+        Coder coder = negative ? first : unsigned;
+        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, coder.form(), c.stride(1), c.stride(2));
+        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.form(), ranges, n, k,
                 transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
                 false, false, Layout.of(c.at(0))));
         for (int head = 0; head < a.size(0); head++) {
             CodeGrid gridA = grid(gridsA, head);
             CodeGrid gridB = grid(gridsB, head);
-            long[] left = encode(worker, first, gathered(worker, "gathered a", a.at(head)), (long) n * k, gridA);
+            long[] left = encode(worker, coder, gathered(worker, "gathered a", a.at(head)), (long) n * k, gridA);
             View right = transposed ? b.at(head).transpose() : b.at(head);
             long codes = encode(worker, second, gathered(worker, "gathered b", right), (long) k * m, gridB)[0];
             long[] scales = new long[ranges];
@@ -133,7 +137,7 @@ final class CpuProducts {
     private long[] encode(Worker worker, Coder coder, long numbers, long count, CodeGrid grid) {
         long[] codes = new long[grid.ranges().size()];
         for (int range = 0; range < codes.length; range++) {
-            codes[range] = worker.scratch((coder == first ? CODES_A : CODES_B)[range], count * coder.form().bytes());
+            codes[range] = worker.scratch((coder == second ? CODES_B : CODES_A)[range], count * coder.form().bytes());
             coder.encode(worker, numbers, count, grid, range, codes[range]);
         }
         return codes;

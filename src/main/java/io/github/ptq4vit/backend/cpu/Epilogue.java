@@ -22,13 +22,14 @@ import org.bytedeco.dnnl.global.dnnl;
  * What a product or an elementwise operation does to each result while it is in registers, in order. Equal by value, to
  * be part of a primitive's key.
  *
- * @param scales what a product of codes is first of all multiplied by; none with other products
+ * @param shifted whether the first factor's codes are {@link CodeForm#SHIFTED}: the sums are made right before all else
+ * @param scales what a product of codes is then multiplied by; none with other products
  * @param steps the post-operations
  */
-record Epilogue(Scales scales, List<Step> steps) {
+record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
 
     /** No post-operations. */
-    static final Epilogue NONE = new Epilogue(Scales.NONE, List.of());
+    static final Epilogue NONE = new Epilogue(false, Scales.NONE, List.of());
 
     /** Scales of a product of codes. */
     enum Scales {
@@ -69,27 +70,27 @@ record Epilogue(Scales scales, List<Step> steps) {
     }
 
     static Epilogue of(Kind... kinds) {
-        return new Epilogue(Scales.NONE, Stream.of(kinds).map(Step::of).toList());
+        return new Epilogue(false, Scales.NONE, Stream.of(kinds).map(Step::of).toList());
     }
 
     static Epilogue clip(float min, float max) {
-        return new Epilogue(Scales.NONE, List.of(new Step(Kind.CLIP, min, max)));
+        return new Epilogue(false, Scales.NONE, List.of(new Step(Kind.CLIP, min, max)));
     }
 
     /** Then adds a number. */
     Epilogue plus(float number) {
         List<Step> all = new ArrayList<>(steps);
         all.add(new Step(Kind.LINEAR, 1, number));
-        return new Epilogue(scales, all);
+        return new Epilogue(shifted, scales, all);
     }
 
-    /** Of an integer product whose first factor is {@link CodeForm#SHIFTED}: its scale, or one a column, then the shift. */
-    static Epilogue scaled(boolean columns) {
-        return new Epilogue(columns ? Scales.ONE_A_COLUMN : Scales.ONE, List.of());
+    /** Of an integer product: its scale, or one a column; its arguments are the scales and the shift if there is one. */
+    static Epilogue scaled(boolean shifted, boolean columns) {
+        return new Epilogue(shifted, columns ? Scales.ONE_A_COLUMN : Scales.ONE, List.of());
     }
 
     Epilogue then(Kind... kinds) {
-        return new Epilogue(scales, Stream.concat(steps.stream(), Stream.of(kinds).map(Step::of)).toList());
+        return new Epilogue(shifted, scales, Stream.concat(steps.stream(), Stream.of(kinds).map(Step::of)).toList());
     }
 
     /** Compiles to oneDNN's attributes; the arguments that the steps need are appended to {@code slots}. */
@@ -102,6 +103,8 @@ record Epilogue(Scales scales, List<Step> steps) {
                     columns ? 1 << (result.rank() - 1) : 0), "scales");
             slots.add(dnnl.DNNL_ARG_ATTR_SCALES | dnnl.DNNL_ARG_WEIGHTS,
                     OneDnn.dense(dnnl.dnnl_f32, columns ? result.size(-1) : 1));
+        }
+        if (shifted) {
             OneDnn.check(dnnl_primitive_attr_set_zero_points_mask(attributes, dnnl.DNNL_ARG_SRC, 0), "zero point");
             slots.add(dnnl.DNNL_ARG_ATTR_ZERO_POINTS | dnnl.DNNL_ARG_SRC, OneDnn.dense(dnnl.dnnl_s32, 1));
         }
