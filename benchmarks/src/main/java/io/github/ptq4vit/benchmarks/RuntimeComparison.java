@@ -31,7 +31,7 @@ import java.util.Map;
 
 /**
  * A model in float32 and quantised, by this library and by ONNX Runtime: accuracy, agreement, and time for a batch of 32,
- * measured in turn so that ratios hold on a machine whose speed drifts.
+ * each program's networks measured in turn so that ratios hold on a machine whose speed drifts.
  *
  * <p>Arguments: float32 model, quantised folder, rounds of timing, and, for the accuracy, image folder, labels file and
  * what replaces parts of the transform, such as {@code resize=none}.
@@ -68,7 +68,9 @@ public final class RuntimeComparison {
                 networks.put("ONNX Runtime, quantised", pixels -> run(environment, theirs, pixels));
                 networks.put("ours, reproducible", reproducible::logits);
                 int side = plain.config().imageSize();
-                time(networks, RandomNumbers.normal(1, 1, BATCH, plain.config().channels(), side, side), Integer.parseInt(args[2]));
+                Tensor random = RandomNumbers.normal(1, 1, BATCH, plain.config().channels(), side, side);
+                time(networks, "ours", random, Integer.parseInt(args[2]));
+                time(networks, "ONNX Runtime", random, Integer.parseInt(args[2]));
                 if (args.length > 3) {
                     ImageTransform transform = ImageTransform.timm(side, 1, ImageTransform.HALF, ImageTransform.HALF)
                             .with(checkpoint.transform());
@@ -92,8 +94,9 @@ public final class RuntimeComparison {
         }
     }
 
-    private static void time(Map<String, Network> networks, Tensor pixels, int rounds) throws OrtException {
-        List<String> names = List.copyOf(networks.keySet());
+    /** Those of one program in turn, the float32 one first: threads of the other may keep looking for work for a while. */
+    private static void time(Map<String, Network> networks, String program, Tensor pixels, int rounds) throws OrtException {
+        List<String> names = networks.keySet().stream().filter(name -> name.startsWith(program)).toList();
         double[][] seconds = new double[names.size()][rounds];
         for (int round = -3; round < rounds; round++) {
             for (int i = 0; i < names.size(); i++) {
@@ -106,9 +109,8 @@ public final class RuntimeComparison {
         }
         for (int i = 0; i < names.size(); i++) {
             double[] ratios = new double[rounds];
-            int reference = names.get(i).startsWith("ours") ? 0 : 2;
             for (int round = 0; round < rounds; round++) {
-                ratios[round] = seconds[reference][round] / seconds[i][round];
+                ratios[round] = seconds[0][round] / seconds[i][round];
             }
             System.out.printf(Locale.ROOT, "%-24s median %.3f s, best %.3f s for %d images; %.2f times as fast as float32 (median of %d "
                     + "pairs; %.2f to %.2f)%n", names.get(i), median(seconds[i]), Arrays.stream(seconds[i]).min().orElseThrow(), BATCH,
