@@ -19,7 +19,7 @@ import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.Pointer;
 
 /** All operations through oneDNN, each on the calling thread; {@link #parallel} spreads items over the processor's cores. */
-public class CpuBackend implements Backend {
+public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     private static final int F32 = dnnl.dnnl_f32;
 
     static {

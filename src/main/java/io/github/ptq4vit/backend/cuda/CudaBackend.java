@@ -21,7 +21,7 @@ import jcuda.driver.JCudaDriver;
  * All operations on one NVIDIA GPU, in the order in which they are asked for. They return before the device is done; what
  * brings numbers to the host waits. Where there are several GPUs, they share the candidates of a search.
  */
-public class CudaBackend implements Backend {
+public sealed class CudaBackend implements Backend permits CudaBackend.Reproducible {
     /** What part of the free memory arrays may take that only wait. */
     private static final int MOST_WAITING = 8;
 
@@ -72,7 +72,7 @@ public class CudaBackend implements Backend {
         this.reductions = new Reductions(device);
     }
 
-    /** The same device, with softmax and float32 products by our own kernels. */
+    /** The same device without cuBLAS and cuDNN: our own kernels follow one order always, libraries do not. */
     private CudaBackend(CudaBackend shared) {
         this.devices = shared.devices;
         this.device = shared.device;
@@ -84,20 +84,9 @@ public class CudaBackend implements Backend {
         this.reductions = shared.reductions;
     }
 
-    /** Our own kernels follow one order always; only the libraries' products and softmax do not. */
     @Override
     public Backend reproducible() {
-        return new CudaBackend(this) {
-            @Override
-            public DeviceInfo device() {
-                return CudaBackend.this.device();
-            }
-
-            @Override
-            public void close() {
-                // what it shares is closed with its owner
-            }
-        };
+        return new Reproducible(this);
     }
 
     private static CudaInstallation installation() {
@@ -412,5 +401,29 @@ public class CudaBackend implements Backend {
     /** Elementwise kernels take four at a time. */
     private static long vectors(View x) {
         return (x.elements() + 3) / 4;
+    }
+
+    static final class Reproducible extends CudaBackend {
+        private final CudaBackend shared;
+
+        private Reproducible(CudaBackend shared) {
+            super(shared);
+            this.shared = shared;
+        }
+
+        @Override
+        public Backend reproducible() {
+            return this;
+        }
+
+        @Override
+        public DeviceInfo device() {
+            return shared.device();
+        }
+
+        /** Nothing: what it shares is closed with its owner. */
+        @Override
+        public void close() {
+        }
     }
 }
