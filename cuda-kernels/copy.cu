@@ -104,7 +104,7 @@ KERNEL gather_rows_f32(const float* from, const int* rows, float* to, long long 
         long long row = i / groups;
         long long at = i - row * groups;
         if (vectors) {
-            store_pack<4>(to + row * length + 4 * at, load_pack<4>(from + rows[row] * length + 4 * at));
+            store_four(to + row * length + 4 * at, load_four(from + rows[row] * length + 4 * at));
         } else {
             to[row * length + at] = from[rows[row] * length + at];
         }

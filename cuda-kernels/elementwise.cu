@@ -29,12 +29,12 @@ template <class Operation> __device__ __forceinline__ void repeated(const float*
     long long step = grid_threads() % period;
     for (long long i = grid_thread(); i < n / width; i += grid_threads()) {
         if (vectors) {
-            Pack<4> first = load_pack<4>(a + 4 * i);
-            Pack<4> second = load_pack<4>(b + 4 * at);
+            Four first = load_four(a + 4 * i);
+            Four second = load_four(b + 4 * at);
             for (int j = 0; j < 4; j++) {
                 first.v[j] = operation(first.v[j], second.v[j]);
             }
-            store_pack<4>(c + 4 * i, first);
+            store_four(c + 4 * i, first);
         } else {
             c[i] = operation(a[i], b[at]);
         }

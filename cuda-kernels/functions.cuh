@@ -25,7 +25,7 @@ __device__ __forceinline__ float exp_nonpositive(float x) {
 }
 
 // gelu(x) = max(x, 0) - |x| h(|x|) with h(t) = erfc(t / sqrt 2) / 2 = exp(-t^2 / 2) N(t) / D(t), within 1e-7 of |x|, most of it
-// the last rounding. N / D, fitted to [0, 16], is as smooth as it looks: all coefficients are positive, nothing cancels.
+// the last rounding. N / D is fitted to [0, 16]; all its coefficients are positive, so nothing cancels.
 __device__ __forceinline__ float gelu(float x) {
     float t = fabsf(x);
     t = t > 16.0f ? 16.0f : t;  // NaN stays

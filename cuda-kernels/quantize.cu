@@ -8,7 +8,7 @@ KERNEL quantize_dense_s8(const float* x, signed char* codes, long long n, const 
     bool aligned = aligned16(x) && (reinterpret_cast<unsigned long long>(codes) & 3) == 0;
     long long vectors = aligned ? n / 4 : 0;
     for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
-        Pack<4> pack = load_pack<4>(x + 4 * i);
+        Four pack = load_four(x + 4 * i);
         unsigned word = 0;
         for (int j = 0; j < 4; j++) {
             word |= (unsigned) (code_of(grid, range, pack.v[j]) & 255) << 8 * j;

@@ -3,31 +3,18 @@
 
 #include "common.cuh"
 
-// V neighbouring numbers, loaded and stored at once.
-template <int V> struct Pack {
-    float v[V];
+// Four neighbouring numbers, loaded and stored at once.
+struct Four {
+    float v[4];
 };
 
-template <int V> __device__ __forceinline__ Pack<V> load_pack(const float* p) {
-    Pack<V> pack;
-    if constexpr (V == 4) {
-        float4 four = *reinterpret_cast<const float4*>(p);
-        pack.v[0] = four.x;
-        pack.v[1] = four.y;
-        pack.v[2] = four.z;
-        pack.v[3] = four.w;
-    } else {
-        pack.v[0] = *p;
-    }
-    return pack;
+__device__ __forceinline__ Four load_four(const float* p) {
+    float4 four = *reinterpret_cast<const float4*>(p);
+    return {{four.x, four.y, four.z, four.w}};
 }
 
-template <int V> __device__ __forceinline__ void store_pack(float* p, Pack<V> pack) {
-    if constexpr (V == 4) {
-        *reinterpret_cast<float4*>(p) = make_float4(pack.v[0], pack.v[1], pack.v[2], pack.v[3]);
-    } else {
-        *p = pack.v[0];
-    }
+__device__ __forceinline__ void store_four(float* p, Four four) {
+    *reinterpret_cast<float4*>(p) = make_float4(four.v[0], four.v[1], four.v[2], four.v[3]);
 }
 
 __device__ __forceinline__ bool aligned16(const void* p) {
@@ -143,11 +130,11 @@ template <class Row, class F> __device__ __forceinline__ float row_sum(Row& row,
 template <class F> __device__ __forceinline__ void map_elements(const float* x, float* y, long long n, F f) {
     long long vectors = aligned16(x) && aligned16(y) ? n / 4 : 0;
     for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
-        Pack<4> pack = load_pack<4>(x + 4 * i);
+        Four pack = load_four(x + 4 * i);
         for (int j = 0; j < 4; j++) {
             pack.v[j] = f(pack.v[j]);
         }
-        store_pack<4>(y + 4 * i, pack);
+        store_four(y + 4 * i, pack);
     }
     for (long long i = 4 * vectors + grid_thread(); i < n; i += grid_threads()) {
         y[i] = f(x[i]);
@@ -158,12 +145,12 @@ template <class F> __device__ __forceinline__ void map_elements(const float* x, 
 template <class F> __device__ __forceinline__ void map_pairs(const float* a, const float* b, float* y, long long n, F f) {
     long long vectors = aligned16(a) && aligned16(b) && aligned16(y) ? n / 4 : 0;
     for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
-        Pack<4> first = load_pack<4>(a + 4 * i);
-        Pack<4> second = load_pack<4>(b + 4 * i);
+        Four first = load_four(a + 4 * i);
+        Four second = load_four(b + 4 * i);
         for (int j = 0; j < 4; j++) {
             first.v[j] = f(first.v[j], second.v[j]);
         }
-        store_pack<4>(y + 4 * i, first);
+        store_four(y + 4 * i, first);
     }
     for (long long i = 4 * vectors + grid_thread(); i < n; i += grid_threads()) {
         y[i] = f(a[i], b[i]);

@@ -57,18 +57,21 @@ final class EvaluateCommand implements Callable<Integer> {
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();
         Labels truth = Labels.of(labels, folder, classes);
-        try (Backend opened = common.open(); Backend backend = reproducible ? opened.reproducible() : opened;
-                Classifier classifier = source.on(backend)) {
+        try (Backend backend = common.open(); Classifier classifier = classifier(source, backend)) {
             if (reference.isEmpty()) {
                 run(source, Evaluator.of(classifier), folder, truth, transform, backend.device().backend());
             } else {
-                try (Classifier other = reference.get().on(backend)) {
+                try (Classifier other = classifier(reference.get(), backend)) {
                     run(source, Evaluator.of(classifier).against(other), folder, truth, transform,
                             backend.device().backend());
                 }
             }
         }
         return 0;
+    }
+
+    private Classifier classifier(ModelSource source, Backend backend) {
+        return source.on(reproducible ? backend.reproducible() : backend);
     }
 
     private void run(ModelSource source, Evaluator evaluator, ImageFolder folder, Labels truth, ImageTransform transform,

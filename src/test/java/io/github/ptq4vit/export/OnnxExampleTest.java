@@ -10,6 +10,7 @@ import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.Calibrator;
 import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.evaluate.Ranks;
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
@@ -82,7 +83,7 @@ class OnnxExampleTest {
                 Tensor a = ours.logits(pixels);
                 Tensor b = runtime.logits(pixels);
                 for (int image = 0; image < a.shape().size(0); image++) {
-                    agreeing += best(Predictions.row(a, image)) == best(Predictions.row(b, image)) ? 1 : 0;
+                    agreeing += Ranks.best(a, image) == Ranks.best(b, image) ? 1 : 0;
                     divergence += Predictions.divergence(a, b, image);
                     count++;
                 }
@@ -113,13 +114,5 @@ class OnnxExampleTest {
             }
         }
         return batches;
-    }
-
-    private static int best(float[] numbers) {
-        int best = 0;
-        for (int i = 1; i < numbers.length; i++) {
-            best = numbers[i] > numbers[best] ? i : best;
-        }
-        return best;
     }
 }

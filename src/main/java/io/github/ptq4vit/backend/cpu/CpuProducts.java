@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.View;
 import java.util.Arrays;
 import java.util.List;
@@ -88,8 +89,7 @@ final class CpuProducts {
         int m = b.size(2);
         boolean transposed = b.stride(1) == 1;
         int ranges = gridsA.get(0).ranges().size();
-        boolean negative = gridsA.stream().flatMap(grid -> grid.ranges().stream()).anyMatch(range -> range.min() < 0);
-        Coder coder = negative ? first : unsigned;
+        Coder coder = hasNegative(gridsA) ? first : unsigned;
         MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, coder.form(), c.stride(1), c.stride(2));
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.form(), ranges, n, k,
                 transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
@@ -110,6 +110,17 @@ final class CpuProducts {
         }
     }
 
+    private static boolean hasNegative(List<CodeGrid> grids) {
+        for (CodeGrid grid : grids) {
+            for (CodeRange range : grid.ranges()) {
+                if (range.min() < 0) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
     private static CodeGrid grid(List<CodeGrid> grids, int head) {
         return grids.get(grids.size() == 1 ? 0 : head);
     }
@@ -124,7 +135,7 @@ final class CpuProducts {
     }
 
     /** The elements of a strided window, row-major: where they are if they are so already. */
-    private static long gathered(Worker worker, String purpose, View view) {
+    static long gathered(Worker worker, String purpose, View view) {
         if (view.isDense()) {
             return CpuBuffer.address(view);
         }

@@ -102,16 +102,8 @@ final class ReproducibleCpu extends CpuBackend {
     }
 
     /** The elements of a view, row-major. */
-    private float[] array(View view) {
-        float[] elements = new float[Math.toIntExact(view.elements())];
-        try (Scope scope = scope()) {
-            View dense = view.isDense() ? view : scope.floats(view.sizes());
-            if (dense != view) {
-                copy(view, dense);
-            }
-            CpuBuffer.floats(dense).get(elements);
-        }
-        return elements;
+    private static float[] array(View view) {
+        return CpuBuffer.array(CpuProducts.gathered(Worker.current(), "gathered", view), Math.toIntExact(view.elements()));
     }
 
     /** Nothing: what it shares is closed with its owner. */

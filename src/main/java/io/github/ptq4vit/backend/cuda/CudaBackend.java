@@ -21,7 +21,7 @@ import jcuda.driver.JCudaDriver;
  * All operations on one NVIDIA GPU, in the order in which they are asked for. They return before the device is done; what
  * brings numbers to the host waits. Where there are several GPUs, they share the candidates of a search.
  */
-public sealed class CudaBackend implements Backend permits CudaBackend.Reproducible {
+public sealed class CudaBackend implements Backend permits ReproducibleCuda {
     /** What part of the free memory arrays may take that only wait. */
     private static final int MOST_WAITING = 8;
 
@@ -72,8 +72,8 @@ public sealed class CudaBackend implements Backend permits CudaBackend.Reproduci
         this.reductions = new Reductions(device);
     }
 
-    /** The same device without cuBLAS and cuDNN: our own kernels follow one order always, libraries do not. */
-    private CudaBackend(CudaBackend shared) {
+    /** The same device without cuBLAS and cuDNN. */
+    CudaBackend(CudaBackend shared) {
         this.devices = shared.devices;
         this.device = shared.device;
         this.blas = Optional.empty();
@@ -86,7 +86,7 @@ public sealed class CudaBackend implements Backend permits CudaBackend.Reproduci
 
     @Override
     public Backend reproducible() {
-        return new Reproducible(this);
+        return new ReproducibleCuda(this);
     }
 
     private static CudaInstallation installation() {
@@ -401,29 +401,5 @@ public sealed class CudaBackend implements Backend permits CudaBackend.Reproduci
     /** Elementwise kernels take four at a time. */
     private static long vectors(View x) {
         return (x.elements() + 3) / 4;
-    }
-
-    static final class Reproducible extends CudaBackend {
-        private final CudaBackend shared;
-
-        private Reproducible(CudaBackend shared) {
-            super(shared);
-            this.shared = shared;
-        }
-
-        @Override
-        public Backend reproducible() {
-            return this;
-        }
-
-        @Override
-        public DeviceInfo device() {
-            return shared.device();
-        }
-
-        /** Nothing: what it shares is closed with its owner. */
-        @Override
-        public void close() {
-        }
     }
 }
