@@ -126,7 +126,7 @@ public final class PlainBackend implements Backend {
         for (int i = 0; i < out.length; i++) {
             out[i] = layer.bias()[i % layer.outputs()];
         }
-        for (int range = 0; range < grid.ranges().size(); range++) {
+        for (int range = 0; range < grid.withoutRowScale().ranges().size(); range++) {
             double[] codes = codes(in, grid, range);
             for (int i = 0; i < out.length; i++) {
                 int column = i % layer.outputs();
@@ -173,6 +173,10 @@ public final class PlainBackend implements Backend {
                 for (int j = 0; j < sum.length; j++) {
                     sum[j] += scale * products[j];
                 }
+            }
+            double[] shares = gridA.rows() == RowScale.SUM ? rowSums(decoded(read(left), gridA), left.size(1)) : new double[0];
+            for (int j = 0; j < sum.length && shares.length > 0; j++) {
+                sum[j] /= shares[j / right.size(1)] == 0 ? 1 : shares[j / right.size(1)];
             }
             write(sum, c.at(image).at(head));
         }
@@ -290,10 +294,64 @@ public final class PlainBackend implements Backend {
 
     @Override
     public double[] rowSums(View x) {
+        return rowSums(dense(x), x.size(-1));
+    }
+
+    private static double[] rowSums(double[] numbers, int columns) {
+        double[] sums = new double[numbers.length / columns];
+        for (int i = 0; i < numbers.length; i++) {
+            sums[i / columns] += numbers[i];
+        }
+        return sums;
+    }
+
+    @Override
+    public void decoded(View x, CodeGrid grid, View y) {
+        double[] numbers = decoded(dense(x), grid);
+        double[] sums = rowSums(numbers, x.size(-1));
+        for (int i = 0; i < numbers.length && grid.rows() == RowScale.SUM; i++) {
+            double sum = sums[i / x.size(-1)];
+            numbers[i] /= sum == 0 ? 1 : sum;
+        }
+        write(numbers, dense(y, x));
+    }
+
+    /** What codes stand for before the row scale. */
+    private static double[] decoded(double[] numbers, CodeGrid grid) {
+        double[] sum = new double[numbers.length];
+        for (int range = 0; range < grid.ranges().size(); range++) {
+            double[] codes = codes(numbers, grid, range);
+            for (int i = 0; i < sum.length; i++) {
+                sum[i] += codes[i] * grid.ranges().get(range).step();
+            }
+        }
+        return sum;
+    }
+
+    /** By the definition of Sylvester's matrix: the sign is the parity of the bits that row and column have in common. */
+    @Override
+    public void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
         double[] in = dense(x);
-        double[] sums = new double[in.length / x.size(-1)];
+        double[] out = new double[in.length];
         for (int i = 0; i < in.length; i++) {
-            sums[i / x.size(-1)] += in[i];
+            for (int j = 0; j < block; j++) {
+                int sign = Integer.bitCount(i % block & j) % 2 == 0 ? 1 : -1;
+                out[i] += sign * in[i / block * block + j] * HostOperations.hadamardFactor(block);
+            }
+        }
+        write(out, dense(y, x));
+    }
+
+    @Override
+    public double[] squaredErrors(View a, View b, Optional<View> w) {
+        double[] first = dense(a);
+        double[] second = read(dense(b, a));
+        double[] weights = w.map(view -> read(dense(view, a))).orElse(new double[0]);
+        double[] sums = new double[a.size(1)];
+        for (int i = 0; i < first.length; i++) {
+            double error = first[i] - second[i];
+            sums[i / a.size(2) % a.size(1)] += error * error * (weights.length == 0 ? 1 : weights[i]);
         }
         return sums;
     }

@@ -39,7 +39,8 @@ class QuantizedProductsContractTest {
     void aLinearLayerOfCodes(int rows, int inputs, int outputs) {
         for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.uniform(8, 0.31f),
                 CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false),
-                CodesContractTest.geluTwin(32, 0.17f / 32, 0.09f, true), CodesContractTest.softmaxTwin(128, 4, false))) {
+                CodesContractTest.geluTwin(32, 0.17f / 32, 0.09f, true), CodesContractTest.softmaxTwin(128, 4, false),
+                CodesContractTest.levels().get(0), CodesContractTest.levels().get(1))) {
             for (boolean bias : new boolean[] {true, false}) {
                 float[] steps = new float[outputs];
                 for (int i = 0; i < outputs; i++) {
@@ -49,6 +50,28 @@ class QuantizedProductsContractTest {
                         one -> side -> linear(side, rows, inputs, one, steps, side.bias(false, outputs)));
             }
         }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} x {2}")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "13, 17, 1", "197, 197, 64"})
+    void rowsOfProbabilitiesSumToOneAgain(int n, int k, int m) {
+        CodeGrid right = CodesContractTest.uniform(128, 0.0257f);
+        for (CodeGrid grid : List.of(CodesContractTest.levels().get(0), CodesContractTest.softmaxTwin(8, 3, false),
+                CodesContractTest.uniform(128, 0.0213f))) {
+            for (boolean transposed : new boolean[] {true, false}) {
+                CodeGrid left = grid.with(RowScale.SUM);
+                double[] truth = Side.truth(side -> attention(side, n, k, m, List.of(left), List.of(right), transposed));
+                double largest = Arrays.stream(truth).map(Math::abs).max().orElse(0);
+                Close.assertWithin(Side.run(backend, side -> attention(side, n, k, m, List.of(left), List.of(right), transposed)),
+                        truth, i -> 8 * Close.U * (Math.abs(truth[i]) + largest), "row sums");
+            }
+        }
+    }
+
+    @Test
+    void aLinearLayerHasNoRowScale() {
+        assertThrows(IllegalArgumentException.class, () -> Side.run(backend, side -> linear(side, 2, 4,
+                CodesContractTest.uniform(128, 0.02f).with(RowScale.SUM), new float[] {1}, side.bias(false, 1))));
     }
 
     private static View linear(Side side, int rows, int inputs, CodeGrid grid, float[] steps, java.util.Optional<Tensor> bias) {
@@ -63,7 +86,8 @@ class QuantizedProductsContractTest {
     void attentionOfCodesWithAGridForAllOrOneAHead(int n, int k, int m) {
         CodeGrid right = CodesContractTest.uniform(128, 0.0257f);
         for (CodeGrid left : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(128, 3, false),
-                CodesContractTest.softmaxTwin(8, 3, true))) {
+                CodesContractTest.softmaxTwin(8, 3, true), CodesContractTest.levels().get(0),
+                CodesContractTest.levels().get(3))) {
             for (boolean transposed : new boolean[] {true, false}) {
                 agrees(k, side -> attention(side, n, k, m, List.of(left), List.of(right), transposed), left,
                         one -> side -> attention(side, n, k, m, List.of(one), List.of(right), transposed));
@@ -173,7 +197,9 @@ class QuantizedProductsContractTest {
             Function<CodeGrid, Function<Side, View>> ofOneRange) {
         double[] truth = Side.truth(operation);
         List<double[]> parts = new ArrayList<>();
-        grid.ranges().forEach(range -> parts.add(Side.truth(ofOneRange.apply(CodeGrid.of(range)))));
+        for (int range = 0; range < grid.ranges().size(); range++) {
+            parts.add(Side.truth(ofOneRange.apply(CodesContractTest.range(grid, range))));
+        }
         // a path that cuts k adds pieces about as large as any result
         double piece = Arrays.stream(truth).map(Math::abs).max().orElse(0);
         Close.assertWithin(Side.run(backend, operation), truth, i -> {

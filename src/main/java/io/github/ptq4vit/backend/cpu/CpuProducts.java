@@ -2,7 +2,10 @@ package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.View;
+import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -61,7 +64,7 @@ final class CpuProducts {
     void quantizedLinear(Worker worker, View x, CodeGrid grid, CpuLinear weights, View y) {
         weights.requireUsable(true);
         int rows = Math.toIntExact(rows(x, weights.inputs(), y, weights.outputs()));
-        int ranges = grid.ranges().size();
+        int ranges = grid.withoutRowScale().ranges().size();
         Layout plain = weights.transposed();
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), weights.bias().isPresent(),
                 weights.isInteger());
@@ -107,6 +110,33 @@ final class CpuProducts {
                 scales[range] = scale.address();
             }
             product.run(left, same(codes, ranges), scales, 0, CpuBuffer.address(c.at(head)));
+            if (gridA.rows() == RowScale.SUM) {
+                divideBySums(gridA, coder.form(), left, n, k, c.at(head));
+            }
+        }
+    }
+
+    /** Divides each row of c by what the codes of the row of a stand for together. */
+    private static void divideBySums(CodeGrid grid, CodeForm form, long[] codes, int n, int k, View c) {
+        double[] sums = new double[n];
+        for (int range = 0; range < codes.length; range++) {
+            ByteBuffer own = CpuBuffer.at(codes[range], Math.toIntExact((long) n * k * form.bytes()));
+            for (int row = 0; row < n; row++) {
+                int sum = 0;
+                for (int i = row * k; i < (row + 1) * k; i++) {
+                    sum += form == CodeForm.NUMBERS ? (int) own.getFloat(i * Float.BYTES) : (own.get(i) & 0xff) - form.shift();
+                }
+                sums[row] += (double) sum * grid.ranges().get(range).step();
+            }
+        }
+        FloatBuffer numbers = CpuBuffer.at(CpuBuffer.address(c), Math.toIntExact(Float.BYTES * ((n - 1) * c.stride(0)
+                + (c.size(1) - 1) * c.stride(1) + 1))).asFloatBuffer();
+        for (int row = 0; row < n; row++) {
+            float divisor = sums[row] == 0 ? 1 : (float) sums[row];
+            for (int column = 0; column < c.size(1); column++) {
+                int at = (int) (row * c.stride(0) + column * c.stride(1));
+                numbers.put(at, numbers.get(at) / divisor);
+            }
         }
     }
 

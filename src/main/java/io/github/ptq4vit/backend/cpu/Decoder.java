@@ -1,0 +1,70 @@
+package io.github.ptq4vit.backend.cpu;
+
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeTable;
+import io.github.ptq4vit.backend.HostOperations;
+import io.github.ptq4vit.backend.RowScale;
+import java.nio.FloatBuffer;
+import java.util.Optional;
+
+/** Replaces numbers by what their codes stand for, and tells how far apart numbers are; through Java's arrays, a piece at a time. */
+final class Decoder {
+    private static final int PIECE = 4096;
+
+    private Decoder() {
+    }
+
+    /** From x to y, in rows of {@code columns}. */
+    static void decode(FloatBuffer x, int columns, CodeGrid grid, FloatBuffer y) {
+        int length = grid.rows() == RowScale.NONE ? PIECE : Math.max(1, PIECE / columns) * columns;
+        Optional<float[]> values = grid.table().map(table -> values(table, grid));
+        byte[] levels = grid.table().map(CodeTable::lookup).orElse(new byte[0]);
+        float[] piece = new float[Math.min(length, x.limit())];
+        for (int start = 0; start < x.limit(); start += piece.length) {
+            float[] own = x.limit() - start < piece.length ? new float[x.limit() - start] : piece;
+            x.get(start, own);
+            if (values.isPresent()) {
+                lookUp(own, levels, values.get());
+                HostOperations.divideBySums(own, columns, grid.rows());
+            } else {
+                HostOperations.decode(own, columns, grid);
+            }
+            y.put(start, own);
+        }
+    }
+
+    private static float[] values(CodeTable table, CodeGrid grid) {
+        float[] values = new float[table.levels()];
+        for (int level = 0; level < values.length; level++) {
+            for (int range = 0; range < table.ranges(); range++) {
+                values[level] += table.code(range, level) * grid.ranges().get(range).step();
+            }
+        }
+        return values;
+    }
+
+    private static void lookUp(float[] x, byte[] levels, float[] values) {
+        for (int i = 0; i < x.length; i++) {
+            x[i] = values[levels[Float.floatToRawIntBits(x[i]) >>> 16] & 0xff];
+        }
+    }
+
+    /** See {@link io.github.ptq4vit.backend.Backend#squaredErrors}. */
+    static double[] squaredErrors(FloatBuffer a, FloatBuffer b, Optional<FloatBuffer> w, int groups, int inner) {
+        double[] sums = new double[groups];
+        float[] first = new float[Math.min(inner, PIECE)];
+        float[] second = new float[first.length];
+        float[] weights = new float[first.length];
+        for (int run = 0; run < a.limit() / inner; run++) {
+            for (int start = 0; start < inner; start += first.length) {
+                int count = Math.min(first.length, inner - start);
+                int at = run * inner + start;
+                a.get(at, first, 0, count);
+                b.get(at, second, 0, count);
+                w.ifPresent(all -> all.get(at, weights, 0, count));
+                sums[run % groups] += HostOperations.squaredError(first, second, w.isPresent() ? weights : null, 0, count);
+            }
+        }
+        return sums;
+    }
+}
