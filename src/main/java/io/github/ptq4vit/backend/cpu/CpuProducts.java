@@ -91,14 +91,14 @@ final class CpuProducts {
         int k = a.size(2);
         int m = b.size(2);
         boolean transposed = b.stride(1) == 1;
-        int ranges = gridsA.get(0).ranges().size();
         Coder coder = hasNegative(gridsA) ? first : unsigned;
-        MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, coder.form(), c.stride(1), c.stride(2));
-        CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.form(), ranges, n, k,
-                transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
-                false, false, Layout.of(c.at(0))));
         for (int head = 0; head < a.size(0); head++) {
             CodeGrid gridA = grid(gridsA, head);
+            int ranges = gridA.ranges().size();
+            MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, coder.form(), c.stride(1), c.stride(2));
+            CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.form(), ranges, n, k,
+                    transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
+                    false, false, Layout.of(c.at(0))));
             CodeGrid gridB = grid(gridsB, head);
             long[] left = encode(worker, coder, gathered(worker, "gathered a", a.at(head)), (long) n * k, gridA);
             View right = transposed ? b.at(head).transpose() : b.at(head);
