@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.View;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
@@ -71,7 +72,7 @@ final class CpuProducts {
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
                 key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, true, key.bias,
                 Layout.dense(F32, rows, weights.outputs())));
-        long[] codes = encode(worker, first, CpuBuffer.address(x), x.elements(), grid);
+        long[] codes = encode(worker, first, CpuBuffer.address(x), 1, Math.toIntExact(x.elements()), grid, new int[ranges][1]);
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
         product.run(codes, same(b, ranges), weights.scales(grid), weights.bias().orElse(0L), CpuBuffer.address(y));
     }
@@ -100,9 +101,10 @@ final class CpuProducts {
                     transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
                     false, false, Layout.of(c.at(0))));
             CodeGrid gridB = grid(gridsB, head);
-            long[] left = encode(worker, coder, gathered(worker, "gathered a", a.at(head)), (long) n * k, gridA);
+            int[][] sums = new int[ranges][n];
+            long[] left = encode(worker, coder, gathered(worker, "gathered a", a.at(head)), n, k, gridA, sums);
             View right = transposed ? b.at(head).transpose() : b.at(head);
-            long codes = encode(worker, second, gathered(worker, "gathered b", right), (long) k * m, gridB)[0];
+            long codes = encode(worker, second, gathered(worker, "gathered b", right), 1, k * m, gridB, new int[1][1])[0];
             long[] scales = new long[ranges];
             for (int range = 0; range < ranges; range++) {
                 Scratch scale = worker.memory(SCALES[range], Float.BYTES);
@@ -111,22 +113,20 @@ final class CpuProducts {
             }
             product.run(left, same(codes, ranges), scales, 0, CpuBuffer.address(c.at(head)));
             if (gridA.rows() == RowScale.SUM) {
-                divideBySums(gridA, coder.form(), left, n, k, c.at(head));
+                divideBySums(gridA, sums, coder.form(), left, n, k, c.at(head));
             }
         }
     }
 
     /** Divides each row of c by what the codes of the row of a stand for together. */
-    private static void divideBySums(CodeGrid grid, CodeForm form, long[] codes, int n, int k, View c) {
+    private static void divideBySums(CodeGrid grid, int[][] codeSums, CodeForm form, long[] codes, int n, int k, View c) {
         double[] sums = new double[n];
         for (int range = 0; range < codes.length; range++) {
-            ByteBuffer own = CpuBuffer.at(codes[range], Math.toIntExact((long) n * k * form.bytes()));
+            if (grid.table().isEmpty()) {
+                addCodes(form, codes[range], n, k, codeSums[range]);
+            }
             for (int row = 0; row < n; row++) {
-                int sum = 0;
-                for (int i = row * k; i < (row + 1) * k; i++) {
-                    sum += form == CodeForm.NUMBERS ? (int) own.getFloat(i * Float.BYTES) : (own.get(i) & 0xff) - form.shift();
-                }
-                sums[row] += (double) sum * grid.ranges().get(range).step();
+                sums[row] += (double) codeSums[range][row] * grid.ranges().get(range).step();
             }
         }
         FloatBuffer numbers = CpuBuffer.at(CpuBuffer.address(c), Math.toIntExact(Float.BYTES * ((n - 1) * c.stride(0)
@@ -136,6 +136,18 @@ final class CpuProducts {
             for (int column = 0; column < c.size(1); column++) {
                 int at = (int) (row * c.stride(0) + column * c.stride(1));
                 numbers.put(at, numbers.get(at) / divisor);
+            }
+        }
+    }
+
+    private static void addCodes(CodeForm form, long codes, int n, int k, int[] sums) {
+        byte[] row = new byte[k * form.bytes()];
+        ByteBuffer all = CpuBuffer.at(codes, Math.multiplyExact(n, row.length));
+        FloatBuffer floats = ByteBuffer.wrap(row).order(ByteOrder.nativeOrder()).asFloatBuffer();
+        for (int i = 0; i < n; i++) {
+            all.get(i * row.length, row);
+            for (int j = 0; j < k; j++) {
+                sums[i] += form == CodeForm.NUMBERS ? (int) floats.get(j) : form.shift() == 0 ? row[j] : (row[j] & 0xff) - form.shift();
             }
         }
     }
@@ -175,11 +187,17 @@ final class CpuProducts {
         return copy;
     }
 
-    private long[] encode(Worker worker, Coder coder, long numbers, long count, CodeGrid grid) {
+    /** @param sums of the codes of each row, for each range; set for a table only */
+    private long[] encode(Worker worker, Coder coder, long numbers, int rows, int columns, CodeGrid grid, int[][] sums) {
+        long count = (long) rows * columns;
         long[] codes = new long[grid.ranges().size()];
         for (int range = 0; range < codes.length; range++) {
             codes[range] = worker.scratch((coder == second ? CODES_B : CODES_A)[range], count * coder.form().bytes());
-            coder.encode(worker, numbers, count, grid, range, codes[range]);
+            if (grid.table().isPresent()) {
+                TableCoder.encode(coder.form(), numbers, rows, columns, grid.table().get(), range, codes[range], sums[range]);
+            } else {
+                coder.encode(worker, numbers, count, grid, range, codes[range]);
+            }
         }
         return codes;
     }
