@@ -84,6 +84,11 @@ public record CodeGrid(List<CodeRange> ranges, boolean nearest, Optional<CodeTab
         return this;
     }
 
+    /** Whether the first of two ranges has neither limits nor a rule or table in common with the second: searches for that one share it. */
+    public boolean isFirstRangeApart() {
+        return !nearest && table.isEmpty() && ranges.get(0).isUnlimited();
+    }
+
     /** The code of a value in one of the ranges: the plain definition that every backend agrees with to the last bit. */
     public int code(int range, float x) {
         if (table.isPresent()) {
