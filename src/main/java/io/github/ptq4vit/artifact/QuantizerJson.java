@@ -94,7 +94,8 @@ final class QuantizerJson {
     /** The input transform of a layer. */
     static ObjectNode write(InputTransform transform) {
         ObjectNode node = JsonNodeFactory.instance.objectNode().put("shift", transform.shift()).put("hadamard", transform.hadamard())
-                .put("prefix_tokens", transform.prefixTokens()).put("rows", transform.rows().name().toLowerCase(Locale.ROOT));
+                .put("prefix_tokens", transform.prefixTokens()).put("rows", transform.rows().name().toLowerCase(Locale.ROOT))
+                .put("columns", transform.columns().name().toLowerCase(Locale.ROOT));
         for (float factor : transform.factors()) {
             node.withArray("factors").add(factor);
         }
@@ -108,7 +109,11 @@ final class QuantizerJson {
             numbers[i] = number(node, "factors", i);
         }
         return new InputTransform(Float.parseFloat(node.required("shift").asText()), numbers, node.required("hadamard").intValue(),
-                node.required("prefix_tokens").intValue(), RowScale.valueOf(node.required("rows").asText().toUpperCase(Locale.ROOT)));
+                node.required("prefix_tokens").intValue(), rows(node, "rows"), rows(node, "columns"));
+    }
+
+    private static RowScale rows(JsonNode node, String name) {
+        return RowScale.valueOf(node.required(name).asText().toUpperCase(Locale.ROOT));
     }
 
     private static void floats(ObjectNode node, String name, List<Quantizer> groups, ToDoubleFunction<Quantizer> number) {

@@ -37,7 +37,8 @@ final class AttentionSearch {
         int heads = data.left().size(1);
         int bits = config.bits().activations();
         boolean probabilities = data.layer().role() == LayerRole.PROBABILITY_VALUE;
-        RowScale rows = probabilities && config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
+        RowScale ranges = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
+        RowScale rows = !probabilities ? ranges : config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
         List<Quantizer> right = new ArrayList<>();
         List<List<RangeSearch.Found>> lefts = new ArrayList<>();
         for (int head = 0; head < heads; head++) {
@@ -54,7 +55,7 @@ final class AttentionSearch {
         }
         int chosen = kind;
         return new QuantizedLayer(data.layer().name(), lefts.stream().map(kinds -> kinds.get(chosen).quantizer()).toList(), right,
-                new byte[0], InputTransform.NONE.withRows(rows));
+                new byte[0], InputTransform.NONE.withRows(rows, ranges));
     }
 
     private static double loss(List<List<RangeSearch.Found>> heads, int kind) {
@@ -64,13 +65,14 @@ final class AttentionSearch {
     /** The products of one head, one an image (or window); all dense. */
     private final class Head {
         private final View left;
-        private final View right;
+        /** The columns of the right operand as rows. */
+        private final View columns;
         private final View output;
         private final View weight;
 
         Head(LayerData data, int head, Scope scope) {
             this.left = dense(data.left(), head, scope);
-            this.right = dense(data.right().orElseThrow(), head, scope);
+            this.columns = dense(data.right().orElseThrow().transpose(), head, scope);
             this.output = dense(data.output(), head, scope);
             this.weight = dense(data.gradient().orElseThrow(), head, scope);
         }
@@ -83,7 +85,10 @@ final class AttentionSearch {
         }
 
         RangeSearch.Found range(boolean searchLeft, int bits) {
-            float[] range = InputSearch.range(HostMatrix.of(searchLeft ? left : right, backend));
+            if (config.isDynamic()) {
+                return best(RangeSearch.parts(bits), searchLeft, RowScale.RANGE);
+            }
+            float[] range = InputSearch.range(HostMatrix.of(searchLeft ? left : columns, backend));
             return RangeSearch.run(range[0], range[1], bits, candidates -> losses(candidates, searchLeft, RowScale.NONE));
         }
 
@@ -99,20 +104,20 @@ final class AttentionSearch {
                         levels.add(new Quantizer.Logarithmic((float) (part * largest), own, bits));
                     }
                 }
-                kinds.add(best(levels.stream().distinct().toList(), rows));
+                kinds.add(best(levels.stream().distinct().toList(), true, rows));
             }
             if (bits >= 6 || kinds.isEmpty()) {
                 List<Quantizer> twins = new ArrayList<>();
                 for (int exponent = 0; exponent < THRESHOLDS; exponent++) {
                     twins.add(new Quantizer.SoftmaxTwin(exponent, bits, TwinRule.FREE));
                 }
-                kinds.add(best(twins, rows));
+                kinds.add(best(twins, true, rows));
             }
             return kinds;
         }
 
-        private RangeSearch.Found best(List<Quantizer> candidates, RowScale rows) {
-            double[] losses = losses(candidates, true, rows);
+        private RangeSearch.Found best(List<Quantizer> candidates, boolean searchLeft, RowScale rows) {
+            double[] losses = losses(candidates, searchLeft, rows);
             int best = 0;
             for (int i = 1; i < losses.length; i++) {
                 best = losses[i] < losses[best] ? i : best;
@@ -126,15 +131,15 @@ final class AttentionSearch {
             int images = left.size(0);
             double[][] parts = new double[images][grids.size()];
             backend.parallel(images, (from, to, scope) -> {
-                View some = (searchLeft ? left : right).slice(0, from, to);
+                View some = (searchLeft ? left : columns).slice(0, from, to);
                 View decoded = scope.floats(some.sizes());
                 View product = scope.floats(output.slice(0, from, to).sizes());
                 int elements = Math.toIntExact(product.elements() / (to - from));
                 int[] flat = {1, to - from, elements};
                 for (int i = 0; i < grids.size(); i++) {
                     backend.decoded(some, grids.get(i), decoded);
-                    backend.matmul(searchLeft ? decoded : left.slice(0, from, to), searchLeft ? right.slice(0, from, to) : decoded,
-                            product);
+                    backend.matmul(searchLeft ? decoded : left.slice(0, from, to),
+                            (searchLeft ? columns.slice(0, from, to) : decoded).transpose(), product);
                     double[] errors = backend.squaredErrors(product.reshape(flat), output.slice(0, from, to).reshape(flat),
                             Optional.of(weight.slice(0, from, to).reshape(flat)));
                     for (int image = from; image < to; image++) {

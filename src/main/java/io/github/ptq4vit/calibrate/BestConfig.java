@@ -14,10 +14,12 @@ import java.util.Set;
  * @param preset name of the preset: {@code best}
  * @param bits bit widths
  * @param draws backward passes of the Fisher information, 1 to 8
+ * @param activations where the scales of activations come from; those of softmax outputs are static
  * @param ingredients the parts that take part
  * @param seed of everything random
  */
-public record BestConfig(String preset, BitWidths bits, int draws, Set<Ingredient> ingredients, long seed) implements Recipe {
+public record BestConfig(String preset, BitWidths bits, int draws, ActivationScales activations,
+        Set<Ingredient> ingredients, long seed) implements Recipe {
 
     public BestConfig {
         if (draws < 1 || draws > 8) {
@@ -28,7 +30,7 @@ public record BestConfig(String preset, BitWidths bits, int draws, Set<Ingredien
 
     /** All ingredients. */
     public static BestConfig of(BitWidths bits) {
-        return new BestConfig("best", bits, 2, EnumSet.allOf(Ingredient.class), 0);
+        return new BestConfig("best", bits, 2, ActivationScales.STATIC, EnumSet.allOf(Ingredient.class), 0);
     }
 
     /** The same without some ingredients. */
@@ -36,17 +38,26 @@ public record BestConfig(String preset, BitWidths bits, int draws, Set<Ingredien
         EnumSet<Ingredient> kept = EnumSet.allOf(Ingredient.class);
         kept.retainAll(ingredients);
         kept.removeAll(some);
-        return new BestConfig(preset, bits, draws, kept, seed);
+        return new BestConfig(preset, bits, draws, activations, kept, seed);
     }
 
     @Override
     public BestConfig withSeed(long other) {
-        return new BestConfig(preset, bits, draws, ingredients, other);
+        return new BestConfig(preset, bits, draws, activations, ingredients, other);
     }
 
     /** The same with another number of backward passes. */
     public BestConfig withDraws(int other) {
-        return new BestConfig(preset, bits, other, ingredients, seed);
+        return new BestConfig(preset, bits, other, activations, ingredients, seed);
+    }
+
+    /** The same with other scales of activations. */
+    public BestConfig withActivations(ActivationScales other) {
+        return new BestConfig(preset, bits, draws, other, ingredients, seed);
+    }
+
+    boolean isDynamic() {
+        return activations == ActivationScales.DYNAMIC;
     }
 
     boolean has(Ingredient ingredient) {

@@ -2,6 +2,7 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.BlockShape;
@@ -74,7 +75,7 @@ final class BestQuantization implements LayerQuantization {
             WeightRounding.Rounded rounded = timings.time("round weights", () -> round(weight.toArray(), moments, data.left()));
             return new QuantizedLayer(layer.name(), List.of(), rounded.rows(), rounded.codes());
         }
-        int prefix = config.has(Ingredient.PREFIX_RANGES) ? prefixTokens(unit) : 0;
+        int prefix = config.has(Ingredient.PREFIX_RANGES) && !config.isDynamic() ? prefixTokens(unit) : 0;
         Input input = timings.time("search " + layer.role().suffix() + " L", () -> layer.role() == LayerRole.FC2
                 ? geluInput(data, weight, prefix, gradient, scope) : uniformInput(data, weight, hadamard(layer, inputs), prefix, scope));
         float[] transformed = input.transform.weight(weight.toArray(), inputs);
@@ -106,6 +107,11 @@ final class BestQuantization implements LayerQuantization {
         InputTransform transform = InputTransform.NONE.withHadamard(hadamard).withPrefixTokens(prefix);
         LayerData own = withInput(data, transformed(data.left(), transform, scope));
         Tensor ownWeight = Tensor.of(weight.shape(), transform.weight(weight.toArray(), weight.shape().size(1)));
+        if (config.isDynamic()) {
+            RowSearch search = new RowSearch(backend, scope, own, ownWeight, model.bias(data.layer()));
+            return new Input(transform.withRows(RowScale.RANGE, RowScale.NONE),
+                    List.of(search.best(RangeSearch.parts(config.bits().activations())).quantizer()));
+        }
         List<Quantizer> quantizers = new ArrayList<>();
         for (int[] rows : rows(own.left().size(0), prefix)) {
             LayerData some = rows.length == own.left().size(0) ? own : InputSearch.rows(own, rows, backend, scope);
@@ -158,13 +164,16 @@ final class BestQuantization implements LayerQuantization {
         if (config.has(Ingredient.LOGARITHMIC_GELU)) {
             double[] magnitudes = channelMaxima(x);
             for (double power : config.has(Ingredient.CHANNEL_FACTORS) ? POWERS : new double[] {0}) {
-                InputTransform transform = InputTransform.NONE.withChannels(GELU_SHIFT, factors(magnitudes, power));
+                InputTransform transform = InputTransform.NONE.withChannels(GELU_SHIFT, factors(magnitudes, power))
+                        .withRows(config.isDynamic() ? RowScale.RANGE : RowScale.NONE, RowScale.NONE);
                 try (Scope inner = backend.scope()) {
                     LayerData own = withInput(data, transformed(data.left(), transform, inner));
                     Tensor ownWeight = Tensor.of(weight.shape(), transform.weight(weight.toArray(), weight.shape().size(1)));
-                    float top = InputSearch.range(HostMatrix.of(own.left(), backend))[1];
-                    InputSearch search = new InputSearch(backend, inner, own, ownWeight, shiftedBias(data.layer(), ownWeight, transform));
-                    RangeSearch.Found found = search.best(logarithmic(top, bits));
+                    float top = config.isDynamic() ? 1 : InputSearch.range(HostMatrix.of(own.left(), backend))[1];
+                    Optional<Tensor> bias = shiftedBias(data.layer(), ownWeight, transform);
+                    RangeSearch.Found found = config.isDynamic()
+                            ? new RowSearch(backend, inner, own, ownWeight, bias).best(logarithmic(top, bits))
+                            : new InputSearch(backend, inner, own, ownWeight, bias).best(logarithmic(top, bits));
                     double loss = found.loss() + WEIGHT_PART * weightLoss(weight, transform, x, gradient);
                     if (loss < least) {
                         least = loss;
@@ -308,7 +317,7 @@ final class BestQuantization implements LayerQuantization {
 
     /** What the codes of the transformed input stand for, the shift taken back. */
     private void decode(View x, Input input, int unit, View decoded) {
-        List<CodeGrid> grids = input.quantizers.stream().map(Quantizer::grid).toList();
+        List<CodeGrid> grids = input.quantizers.stream().map(q -> q.grid().with(input.transform.rows())).toList();
         int prefix = grids.size() > 1 ? input.transform.prefixTokens() : 0;
         int tokens = prefix > 0 ? ((VitConfig) model.config()).tokens() : 1;
         int images = x.size(0) / tokens;

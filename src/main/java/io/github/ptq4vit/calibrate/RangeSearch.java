@@ -1,5 +1,6 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
 import java.util.List;
@@ -14,6 +15,7 @@ final class RangeSearch {
     private static final double SHRINK = 0.032;
     private static final double[] STEPS = {0.15, 0.07, 0.035};
     private static final int MOST_MOVES = 4;
+    private static final double[] PARTS = {1, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5};
 
     private RangeSearch() {
     }
@@ -53,6 +55,15 @@ final class RangeSearch {
             }
         }
         return new Found(best.quantizer, best.loss);
+    }
+
+    /** Quantisers that cover a part of a row's range, for {@link io.github.ptq4vit.backend.RowScale#RANGE}. */
+    static List<Quantizer> parts(int bits) {
+        List<Quantizer> candidates = new ArrayList<>();
+        for (double part : PARTS) {
+            candidates.add(new Quantizer.Affine((float) (part / ((1 << bits) - 1)), BitWidths.half(bits), bits));
+        }
+        return candidates;
     }
 
     private static Scored best(List<float[]> ranges, int bits, Function<List<Quantizer>, double[]> losses) {

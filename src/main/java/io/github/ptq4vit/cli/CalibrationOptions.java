@@ -1,5 +1,6 @@
 package io.github.ptq4vit.cli;
 
+import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.GradientSource;
@@ -55,6 +56,10 @@ final class CalibrationOptions {
             description = "Parts of preset best to leave out: ${COMPLETION-CANDIDATES}.")
     private Set<Ingredient> without = Set.of();
 
+    @Option(names = "--activations", paramLabel = "NAME", completionCandidates = Choices.Activations.class,
+            description = "Where preset best takes the scales of activations from: ${COMPLETION-CANDIDATES} (rows at run time).")
+    private Optional<ActivationScales> activations = Optional.empty();
+
     @Option(names = "--seed", paramLabel = "N", description = "Of the choice of images and of Fisher draws (default: 0).")
     private Optional<Long> seed = Optional.empty();
 
@@ -63,8 +68,8 @@ final class CalibrationOptions {
         try {
             Recipe recipe = Recipe.preset(preset, new BitWidths(weightBits, activationBits));
             if (recipe instanceof CalibrationConfig config) {
-                if (!without.isEmpty()) {
-                    throw new IllegalArgumentException("--without leaves out parts of the preset best, not of " + preset);
+                if (!without.isEmpty() || activations.isPresent()) {
+                    throw new IllegalArgumentException("--without and --activations change the preset best, not " + preset);
                 }
                 return paper(config);
             }
@@ -74,6 +79,7 @@ final class CalibrationOptions {
                 throw new IllegalArgumentException("--metric, --gradients, --search, --rounds, --twin-rule and --no-loss-check"
                         + " change the presets base and ptq4vit, not best, which has --without");
             }
+            best = best.withActivations(activations.orElse(best.activations()));
             best = draws.isPresent() ? best.withDraws(draws.get()) : best;
             return seed.isPresent() ? best.withSeed(seed.get()) : best;
         } catch (IllegalArgumentException e) {

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.cli;
 
+import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.GradientSource;
 import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Metric;
@@ -20,6 +21,7 @@ final class Choices {
 
     static void register(CommandLine commands) {
         register(commands, Metric.class);
+        register(commands, ActivationScales.class);
         register(commands, Ingredient.class);
         register(commands, GradientSource.class);
         register(commands, SearchMode.class);
@@ -54,6 +56,12 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return Arrays.stream(type.getEnumConstants()).map(Choices::word).iterator();
+        }
+    }
+
+    static final class Activations extends Words<ActivationScales> {
+        Activations() {
+            super(ActivationScales.class);
         }
     }
 

@@ -16,10 +16,11 @@ import java.util.Arrays;
  * @param prefixTokens so many tokens at the start of each image (class token, distillation token) have a quantiser of their
  *     own, the second one of the left operand; 0 if all have the same
  * @param rows what the numbers of a row have in common
+ * @param columns the same of the right operand of a product of attention, whose columns meet the rows
  */
-public record InputTransform(float shift, float[] factors, int hadamard, int prefixTokens, RowScale rows) {
+public record InputTransform(float shift, float[] factors, int hadamard, int prefixTokens, RowScale rows, RowScale columns) {
     /** Nothing happens. */
-    public static final InputTransform NONE = new InputTransform(0, new float[0], 1, 0, RowScale.NONE);
+    public static final InputTransform NONE = new InputTransform(0, new float[0], 1, 0, RowScale.NONE, RowScale.NONE);
 
     public InputTransform {
         factors = factors.clone();
@@ -36,22 +37,22 @@ public record InputTransform(float shift, float[] factors, int hadamard, int pre
 
     /** The same in blocks of this length. */
     public InputTransform withHadamard(int block) {
-        return new InputTransform(shift, factors, block, prefixTokens, rows);
+        return new InputTransform(shift, factors, block, prefixTokens, rows, columns);
     }
 
     /** The same with quantisers of their own for so many tokens. */
     public InputTransform withPrefixTokens(int tokens) {
-        return new InputTransform(shift, factors, hadamard, tokens, rows);
+        return new InputTransform(shift, factors, hadamard, tokens, rows, columns);
     }
 
     /** The same with a shift and factors. */
     public InputTransform withChannels(float otherShift, float[] otherFactors) {
-        return new InputTransform(otherShift, otherFactors, hadamard, prefixTokens, rows);
+        return new InputTransform(otherShift, otherFactors, hadamard, prefixTokens, rows, columns);
     }
 
-    /** The same with another row scale. */
-    public InputTransform withRows(RowScale other) {
-        return new InputTransform(shift, factors, hadamard, prefixTokens, other);
+    /** The same with other row scales of the left and the right operand. */
+    public InputTransform withRows(RowScale left, RowScale right) {
+        return new InputTransform(shift, factors, hadamard, prefixTokens, left, right);
     }
 
     /** Whether numbers change before they are quantised. */
@@ -92,7 +93,8 @@ public record InputTransform(float shift, float[] factors, int hadamard, int pre
     @Override
     public boolean equals(Object other) {
         return other instanceof InputTransform that && shift == that.shift && Arrays.equals(factors, that.factors)
-                && hadamard == that.hadamard && prefixTokens == that.prefixTokens && rows == that.rows;
+                && hadamard == that.hadamard && prefixTokens == that.prefixTokens && rows == that.rows
+                && columns == that.columns;
     }
 
     @Override

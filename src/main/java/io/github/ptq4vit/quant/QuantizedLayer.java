@@ -45,7 +45,7 @@ public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> 
 
     /** Grids of the right operand. */
     public List<CodeGrid> rightGrids() {
-        return right.stream().map(Quantizer::grid).toList();
+        return right.stream().map(q -> q.grid().with(input.columns())).toList();
     }
 
     /** Scale of each output row of the weight. */

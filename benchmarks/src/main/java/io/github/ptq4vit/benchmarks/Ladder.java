@@ -3,6 +3,7 @@ package io.github.ptq4vit.benchmarks;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
+import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
@@ -38,8 +39,9 @@ import java.util.stream.IntStream;
  *
  * <pre>Ladder MODEL CALIBRATION_IMAGES IMAGES LABELS BITS SEEDS VARIANTS</pre>
  *
- * Bits are such as {@code 4/4,4/8}, seeds such as {@code 0,1,2}; variants are names of presets, {@code best-INGREDIENT} for one
- * left out, and {@code each} for all of these.
+ * Bits are such as {@code 4/4,4/8}, seeds such as {@code 0,1,2}; variants are names of presets, {@code dynamic} for {@code best}
+ * with dynamic activations, {@code best-INGREDIENT} or {@code dynamic-INGREDIENT} for one left out, and {@code each} for all of
+ * {@code best}'s.
  */
 public final class Ladder {
     private static final int CALIBRATION = 32;
@@ -107,14 +109,15 @@ public final class Ladder {
 
     private static Recipe recipe(String variant, BitWidths bits) {
         String[] parts = variant.split("-");
-        if (!parts[0].equals("best")) {
+        if (!parts[0].equals("best") && !parts[0].equals("dynamic")) {
             return Recipe.preset(variant, bits);
         }
         Set<Ingredient> without = EnumSet.noneOf(Ingredient.class);
         for (int i = 1; i < parts.length; i++) {
             without.add(Ingredient.valueOf(parts[i].toUpperCase(Locale.ROOT)));
         }
-        return BestConfig.of(bits).without(without);
+        return BestConfig.of(bits).without(without)
+                .withActivations(parts[0].equals("best") ? ActivationScales.STATIC : ActivationScales.DYNAMIC);
     }
 
     private static CalibrationImages images(Path folder, ImageTransform transform, long seed) {

@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeTable;
 import io.github.ptq4vit.backend.HostOperations;
+import io.github.ptq4vit.backend.RowRange;
 import io.github.ptq4vit.backend.RowScale;
 import java.nio.FloatBuffer;
 import java.util.Optional;
@@ -16,18 +17,48 @@ final class Decoder {
 
     /** From x to y, in rows of {@code columns}. */
     static void decode(FloatBuffer x, int columns, CodeGrid grid, FloatBuffer y) {
+        if (grid.rows() == RowScale.RANGE) {
+            decodeRows(x, columns, grid, y);
+            return;
+        }
         int length = grid.rows() == RowScale.NONE ? PIECE : Math.max(1, PIECE / columns) * columns;
         float[] piece = new float[Math.min(length, x.limit())];
         for (int start = 0; start < x.limit(); start += piece.length) {
             float[] own = x.limit() - start < piece.length ? new float[x.limit() - start] : piece;
             x.get(start, own);
-            if (grid.table().isPresent() && grid.rows() != RowScale.RANGE) {
+            if (grid.table().isPresent()) {
                 lookUp(own, grid.table().get(), grid);
                 HostOperations.divideBySums(own, columns, grid.rows());
             } else {
                 HostOperations.decode(own, columns, grid);
             }
             y.put(start, own);
+        }
+    }
+
+    /** Rows with ranges of their own. */
+    private static void decodeRows(FloatBuffer x, int columns, CodeGrid grid, FloatBuffer y) {
+        float[] row = new float[columns];
+        float step = grid.ranges().get(0).step();
+        int steps = grid.ranges().get(0).max() - grid.ranges().get(0).min();
+        for (int start = 0; start < x.limit(); start += columns) {
+            x.get(start, row);
+            RowRange range = RowRange.of(row, 0, columns, grid);
+            RowCoder.divide(row, range.size());
+            if (grid.table().isPresent()) {
+                lookUp(row, grid.table().get(), grid);
+            } else {
+                RowCoder.round(row, step, -range.zeroPoint(), steps - range.zeroPoint(), row);
+                multiply(row, step);
+            }
+            multiply(row, range.size());
+            y.put(start, row);
+        }
+    }
+
+    private static void multiply(float[] row, float factor) {
+        for (int i = 0; i < row.length; i++) {
+            row[i] *= factor;
         }
     }
 

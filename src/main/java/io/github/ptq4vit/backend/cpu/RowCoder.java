@@ -51,13 +51,14 @@ final class RowCoder {
         return sizes;
     }
 
-    private static void divide(float[] row, float size) {
+    static void divide(float[] row, float size) {
         for (int i = 0; i < row.length; i++) {
             row[i] /= size;
         }
     }
 
-    private static void round(float[] row, float step, float min, float max, float[] codes) {
+    /** Codes between two bounds; they may replace the row. */
+    static void round(float[] row, float step, float min, float max, float[] codes) {
         for (int i = 0; i < codes.length; i++) {
             codes[i] = Math.max(min, Math.min(max, row[i] / step)) + ROUNDING - ROUNDING;
         }
