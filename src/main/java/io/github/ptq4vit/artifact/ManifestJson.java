@@ -207,6 +207,6 @@ final class ManifestJson {
     }
 
     private static Object plain(JsonNode node) {
-        return node.isBoolean() ? (Object) node.booleanValue() : node.isNumber() ? node.decimalValue() : node.asText();
+        return node.isBoolean() ? (Object) node.booleanValue() : node.isNumber() ? node.numberValue() : node.asText();
     }
 }
