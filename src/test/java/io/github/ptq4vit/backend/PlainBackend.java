@@ -162,7 +162,7 @@ public final class PlainBackend implements Backend {
             View right = b.at(image).at(head);
             CodeGrid gridA = gridsA.get(gridsA.size() == 1 ? 0 : head);
             CodeGrid gridB = gridsB.get(gridsB.size() == 1 ? 0 : head);
-            if (gridB.ranges().size() != 1) {
+            if (gridB.withoutRowScale().ranges().size() != 1) {
                 throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
             }
             double[] sum = new double[left.size(0) * right.size(1)];

@@ -80,6 +80,7 @@ final class CpuProducts {
         if (gridsB.get(0).ranges().size() != 1) {
             throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
         }
+        gridsB.forEach(CodeGrid::withoutRowScale);
         for (int image = 0; image < a.size(0); image++) {
             matmulOfImage(worker, a.at(image), gridsA, b.at(image), gridsB, c.at(image));
         }
