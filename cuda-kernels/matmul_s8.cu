@@ -41,7 +41,8 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         const signed char* tile_b = b + (z * p.m + column) * p.padded;
         float* tile_c = c + z / p.heads * p.image_stride + head * p.head_stride;
         float values[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4];
-        bool adds_row = grid.by_sum != 0 && own_row < Tile::HEIGHT;
+        bool by_sum = grid.by_sum != 0;
+        bool adds_row = by_sum && own_row < Tile::HEIGHT;
         double row_sum = 0;
         for (int range = 0; range < p.ranges; range++) {
             Tile tile;
@@ -74,11 +75,21 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                 }
             }
         }
-        if (grid.by_sum != 0) {
+        if (by_sum) {
             if (adds_row) {
                 divisors[own_row] = row_sum == 0 ? 1.0f : (float) row_sum;
             }
             __syncthreads();
+            UNROLLED
+            for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+                UNROLLED
+                for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+                    UNROLLED
+                    for (int s = 0; s < 4; s++) {
+                        values[i][j][s] = __fdiv_rn(values[i][j][s], divisors[Tile::row(i, s)]);
+                    }
+                }
+            }
         }
         UNROLLED
         for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
@@ -89,9 +100,7 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                     long long at_row = row + Tile::row(i, s);
                     long long at_column = column + Tile::column(j, s);
                     if (at_row < p.n && at_column < p.m) {
-                        float value = values[i][j][s];
-                        tile_c[at_row * p.row_stride + at_column * p.column_stride]
-                                = grid.by_sum != 0 ? __fdiv_rn(value, divisors[Tile::row(i, s)]) : value;
+                        tile_c[at_row * p.row_stride + at_column * p.column_stride] = values[i][j][s];
                     }
                 }
             }
