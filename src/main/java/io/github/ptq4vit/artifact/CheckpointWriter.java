@@ -5,14 +5,17 @@ import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.SafetensorsWriter;
+import io.github.ptq4vit.tensor.Tensor;
 import io.github.ptq4vit.tensor.TensorFileException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
@@ -31,10 +34,12 @@ import java.util.stream.Stream;
  */
 public final class CheckpointWriter {
     private static final String PARTS = "parts";
+    /** The part with the transformed float32 network. */
+    private static final String NETWORK = "network";
 
     private final Path folder;
     private final Path parts;
-    private final VisionTransformer model;
+    private VisionTransformer model;
     private final Disk disk;
     private final boolean madeFolder;
     private Manifest manifest;
@@ -80,6 +85,9 @@ public final class CheckpointWriter {
         try {
             disk.makeFolder(folder);
             writer.writeManifest();
+            if (state != OutputFolder.INTERRUPTED) {
+                disk.delete(writer.part(NETWORK));
+            }
             writer.tidy();
             disk.makeFolder(writer.parts);
         } catch (ArtifactException e) {
@@ -102,6 +110,31 @@ public final class CheckpointWriter {
             }
         });
         return units;
+    }
+
+    /**
+     * The float32 network that an interrupted calibration quantises, if that is another than the model.
+     *
+     * @throws TensorFileException if the part is damaged
+     */
+    public Optional<VisionTransformer> network() {
+        if (!Files.exists(part(NETWORK))) {
+            return Optional.empty();
+        }
+        try (SafetensorsFile file = SafetensorsFile.open(part(NETWORK))) {
+            Map<String, Tensor> tensors = new LinkedHashMap<>();
+            file.names().forEach(name -> tensors.put(name, file.read(name)));
+            model = new VisionTransformer(model.config(), tensors, model.metadata());
+        }
+        return Optional.of(model);
+    }
+
+    /** Keeps the float32 network that is quantised instead of the model; when this returns it is safe. */
+    public void network(VisionTransformer transformed) {
+        SafetensorsWriter file = new SafetensorsWriter();
+        new TreeMap<>(transformed.tensors()).forEach(file::add);
+        disk.write(part(NETWORK), file);
+        model = transformed;
     }
 
     /** How far it is, in words: {@code 5 of 14 units}. */
@@ -159,7 +192,7 @@ public final class CheckpointWriter {
     public boolean abandon() {
         if (madeFolder && manifest.units().isEmpty()) {
             try {
-                for (Path path : List.of(parts, folder.resolve(ManifestJson.FILE), folder)) {
+                for (Path path : List.of(part(NETWORK), parts, folder.resolve(ManifestJson.FILE), folder)) {
                     Files.deleteIfExists(path);
                 }
             } catch (IOException e) {
@@ -197,7 +230,10 @@ public final class CheckpointWriter {
         stale.add(folder.resolve(ManifestJson.FILE + Disk.TEMPORARY));
         stale.add(folder.resolve(Checkpoint.TENSORS + Disk.TEMPORARY));
         if (Files.isDirectory(parts)) {
-            Set<String> kept = manifest.complete() ? Set.of() : manifest.units().keySet();
+            Set<String> kept = new HashSet<>(manifest.complete() ? Set.of() : manifest.units().keySet());
+            if (!manifest.complete()) {
+                kept.add(NETWORK);
+            }
             try (Stream<Path> entries = Files.list(parts)) {
                 entries.sorted().filter(p -> kept.stream().noneMatch(unit -> p.endsWith(partName(unit))))
                         .forEach(stale::add);

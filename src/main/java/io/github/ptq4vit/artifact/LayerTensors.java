@@ -18,7 +18,8 @@ import java.util.Map;
 /**
  * The tensors of quantised layers: {@code NAME.weight} int8 in the shape of the float32 weight, {@code NAME.weight_scale}
  * and {@code NAME.input_scale}, for products of attention {@code NAME.left_scale} and {@code NAME.right_scale}. Scales are
- * {@code [groups]}, or {@code [groups, 2]} for twins: softmax small and large range, GELU negative and positive.
+ * {@code [groups]}, or {@code [groups, 2]} for twins: softmax small and large range, GELU negative and positive; for logarithmic
+ * levels those of large and of small levels, 0 where one is enough.
  */
 final class LayerTensors {
     private LayerTensors() {
@@ -57,7 +58,7 @@ final class LayerTensors {
                 throw new ArtifactException(file.path() + ": tensor " + codes(layer) + " has shape " + found + ", expected "
                         + layer.weight().orElseThrow());
             }
-            return new QuantizedLayer(q.name(), q.left(), q.right(), file.readBytes(codes(layer)));
+            return q.withCodes(file.readBytes(codes(layer)));
         }).toList();
     }
 
@@ -71,11 +72,11 @@ final class LayerTensors {
         if (grids.isEmpty()) {
             return;
         }
-        int ranges = grids.get(0).ranges().size();
+        int ranges = grids.stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
         float[] steps = new float[grids.size() * ranges];
         for (int i = 0; i < steps.length; i++) {
-            CodeRange range = grids.get(i / ranges).ranges().get(i % ranges);
-            steps[i] = range.step();
+            List<CodeRange> own = grids.get(i / ranges).ranges();
+            steps[i] = i % ranges < own.size() ? own.get(i % ranges).step() : 0;
         }
         file.add(name, Tensor.of(ranges == 1 ? Shape.of(grids.size()) : Shape.of(grids.size(), ranges), steps));
     }

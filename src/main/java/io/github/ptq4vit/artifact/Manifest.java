@@ -43,7 +43,7 @@ record Manifest(Architecture config, String transform, Provenance provenance, bo
 
     Manifest with(String unit, List<QuantizedLayer> layers) {
         Map<String, List<QuantizedLayer>> more = new LinkedHashMap<>(units);
-        more.put(unit, layers.stream().map(l -> new QuantizedLayer(l.name(), l.left(), l.right(), new byte[0])).toList());
+        more.put(unit, layers.stream().map(l -> l.withCodes(new byte[0])).toList());
         return new Manifest(config, transform, provenance, complete, more);
     }
 

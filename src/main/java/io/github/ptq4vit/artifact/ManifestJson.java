@@ -14,6 +14,7 @@ import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.SwinConfig;
 import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -32,7 +33,10 @@ import java.util.stream.Collectors;
 final class ManifestJson {
     static final String FILE = "manifest.json";
     private static final String FORMAT = "ptq4vit quantised vision transformer";
+    /** What the paper's quantisers need, and what the others do. */
     private static final int VERSION = 2;
+    private static final int VERSION_WITH_TRANSFORMS = 3;
+    private static final String TRANSFORM = "input_transform";
     private static final String FAMILY = "family";
     private static final String VIT = "vit";
     private static final String SWIN = "swin";
@@ -45,7 +49,7 @@ final class ManifestJson {
 
     static byte[] write(Manifest manifest) {
         ObjectNode root = JSON.createObjectNode();
-        root.put("format", FORMAT).put("format_version", VERSION).put("complete", manifest.complete());
+        root.put("format", FORMAT).put("format_version", version(manifest)).put("complete", manifest.complete());
         root.putObject("units").put("finished", manifest.units().size()).put("all", manifest.allUnits());
         root.set("architecture", architecture(manifest.config()));
         root.put("transform", manifest.transform());
@@ -59,6 +63,13 @@ final class ManifestJson {
             putQuantizers(node, role, layer);
         }));
         return bytes(root);
+    }
+
+    /** The lowest version that can say it, so that older programs read what they can. */
+    private static int version(Manifest manifest) {
+        return manifest.units().values().stream().flatMap(List::stream).allMatch(layer -> layer.input().equals(InputTransform.NONE)
+                && QuantizerJson.isOfVersion2(layer.left()) && QuantizerJson.isOfVersion2(layer.right())) ? VERSION
+                : VERSION_WITH_TRANSFORMS;
     }
 
     /** The scales of a model and what they belong to, for those who build the quantised network with other means. */
@@ -77,6 +88,9 @@ final class ManifestJson {
     private static void putQuantizers(ObjectNode node, LayerRole role, QuantizedLayer layer) {
         node.set(left(role), QuantizerJson.write(layer.left()));
         node.set(right(role), QuantizerJson.write(layer.right()));
+        if (!layer.input().equals(InputTransform.NONE)) {
+            node.set(TRANSFORM, QuantizerJson.write(layer.input()));
+        }
     }
 
     private static byte[] bytes(ObjectNode root) {
@@ -99,9 +113,10 @@ final class ManifestJson {
         Path file = folder.resolve(FILE);
         JsonNode root = tree(file).orElseThrow(() -> new ArtifactException(folder
                 + ": is not a quantised model, it has no " + FILE + " of ptq4vit"));
-        if (root.path("format_version").intValue() != VERSION) {
-            throw new ArtifactException(file + ": has format version " + root.path("format_version").asText("none")
-                    + ", this program reads version " + VERSION);
+        JsonNode version = root.path("format_version");
+        if (!version.canConvertToInt() || version.intValue() < VERSION || version.intValue() > VERSION_WITH_TRANSFORMS) {
+            throw new ArtifactException(file + ": has format version " + version.asText("none") + ", this program reads versions "
+                    + VERSION + " and " + VERSION_WITH_TRANSFORMS);
         }
         try {
             Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
@@ -113,7 +128,8 @@ final class ManifestJson {
                         "the architecture has no layer " + name));
                 units.computeIfAbsent(layer.required("unit").asText(), unit -> new ArrayList<>())
                         .add(new QuantizedLayer(name, QuantizerJson.read(layer.required(left(role))),
-                                QuantizerJson.read(layer.required(right(role))), new byte[0]));
+                                QuantizerJson.read(layer.required(right(role))), new byte[0],
+                                layer.has(TRANSFORM) ? QuantizerJson.readTransform(layer.get(TRANSFORM)) : InputTransform.NONE));
             }
             return new Manifest(config, root.required("transform").asText(), provenance(root.required("provenance")),
                     root.required("complete").booleanValue(), units);

@@ -73,10 +73,13 @@ public record CodeGrid(List<CodeRange> ranges, boolean nearest, Optional<CodeTab
         return new CodeGrid(ranges, nearest, table, other);
     }
 
-    /** This, for operations to which rows mean nothing; throws if it has a row scale. */
-    public CodeGrid withoutRowScale() {
-        if (rows != RowScale.NONE) {
-            throw new IllegalArgumentException("Only the left operand of a product of attention may have a row scale, not " + this);
+    /** This; throws if it has a row scale, or one beside those that are allowed. */
+    public CodeGrid requireRows(RowScale... allowed) {
+        if (rows != RowScale.NONE && !List.of(allowed).contains(rows)) {
+            throw new IllegalArgumentException("Here an operand may not have the row scale " + rows + ": " + this);
+        }
+        if (rows == RowScale.RANGE && table.isEmpty() && (nearest || ranges.size() != 1)) {
+            throw new IllegalArgumentException("Rows with ranges of their own have one range of codes or a table: " + this);
         }
         return this;
     }

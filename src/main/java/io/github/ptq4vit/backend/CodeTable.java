@@ -17,7 +17,7 @@ public final class CodeTable {
 
     private final float[] bounds;
     private final byte[][] codes;
-    private byte[] lookup;
+    private final byte[][] lookups;
 
     /**
      * A table.
@@ -28,6 +28,7 @@ public final class CodeTable {
     public CodeTable(float[] bounds, byte[]... codes) {
         this.bounds = bounds.clone();
         this.codes = Arrays.stream(codes).map(byte[]::clone).toArray(byte[][]::new);
+        this.lookups = new byte[codes.length][];
         for (byte[] range : codes) {
             if (range.length != bounds.length + 1 || range.length > 256) {
                 throw new IllegalArgumentException("A table of " + bounds.length + " bounds has " + (bounds.length + 1)
@@ -76,10 +77,12 @@ public final class CodeTable {
         return level;
     }
 
-    /** The level of every number by its upper 16 bits, NaN as infinity of its sign; not to be written to. */
-    public synchronized byte[] lookup() {
-        if (lookup == null) {
-            byte[] levels = new byte[PATTERNS];
+    /**
+     * The code of every number in one of the ranges by its upper 16 bits, NaN as infinity of its sign; not to be written to.
+     */
+    public synchronized byte[] lookup(int range) {
+        if (lookups[range] == null) {
+            byte[] found = new byte[PATTERNS];
             // in the order of the numbers: negative ones from infinity to zero, then positive ones
             int level = 0;
             for (int i = 0; i < PATTERNS; i++) {
@@ -88,11 +91,11 @@ public final class CodeTable {
                 while (level < bounds.length && number >= bounds[level]) {
                     level++;
                 }
-                levels[pattern] = (byte) level;
+                found[pattern] = codes[range][level];
             }
-            lookup = levels;
+            lookups[range] = found;
         }
-        return lookup;
+        return lookups[range];
     }
 
     @Override

@@ -6,8 +6,8 @@ import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.CalibrationResult;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.image.ImageTransform;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -58,7 +58,7 @@ final class CalibrateCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         common.check();
-        CalibrationConfig config = calibration.config(common);
+        Recipe config = calibration.recipe(common);
         if (count < 1) {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
@@ -82,7 +82,7 @@ final class CalibrateCommand implements Callable<Integer> {
         return 0;
     }
 
-    private String defaultName(CalibrationConfig config) {
+    private String defaultName(Recipe config) {
         return String.format(Locale.ROOT, "%s-%s-w%da%d", ModelSource.name(model), config.preset(), config.bits().weights(),
                 config.bits().activations());
     }
@@ -111,7 +111,7 @@ final class CalibrateCommand implements Callable<Integer> {
             Console.json(json);
             return;
         }
-        CalibrationConfig config = result.config();
+        Recipe config = result.recipe();
         Console.result("%s: %d layers quantised (%s, %s) on %d images in %.1f s, %.1f s of it in searches; peak memory %.2f GB",
                 source.name(), result.layers().size(), config.preset(), config.bits(), result.imageIds().size(),
                 result.seconds(), result.searchSeconds(), Console.peakMemory() / 1e9);

@@ -8,10 +8,10 @@ import io.github.ptq4vit.artifact.Fingerprints;
 import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.DeviceInfo;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
@@ -24,9 +24,11 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.stream.Collectors;
 
 /** A calibration that ends in a folder. */
 final class CalibrationJob {
@@ -74,12 +76,12 @@ final class CalibrationJob {
     }
 
     /** Calibrates and writes; after a failure nothing is left that cannot be continued. */
-    CalibrationResult run(Backend backend, CalibrationConfig config, Path out, Existing existing) {
+    CalibrationResult run(Backend backend, Recipe config, Path out, Existing existing) {
         CheckpointWriter writer = CheckpointWriter.open(out, existing, model.model(), transform.toString(),
                 provenance(config, backend.device()));
         try (Bar bar = new Bar("calibrate", model.config().layers().size())) {
             CalibrationResult result = Calibrator.of(model.model()).on(backend).config(config).resume(writer.finished())
-                    .onUnit(writer::unit).progress((step, done, total) -> bar.to(done, total, step)).run(images);
+                    .network(writer.network()).onNetwork(writer::network).onUnit(writer::unit).progress((step, done, total) -> bar.to(done, total, step)).run(images);
             writer.finish();
             return result;
         } catch (RuntimeException | Error e) {
@@ -95,7 +97,7 @@ final class CalibrationJob {
      *
      * @throws ArtifactException if not
      */
-    void check(Checkpoint checkpoint, CalibrationConfig config, Path folder) {
+    void check(Checkpoint checkpoint, Recipe config, Path folder) {
         Provenance p = checkpoint.provenance();
         boolean same = p.weightsHash().equals(done(weightsHash)) && p.pixelsHash().equals(done(pixelsHash))
                 && p.imageIds().equals(images.ids()) && p.seed() == config.seed()
@@ -119,7 +121,7 @@ final class CalibrationJob {
         return done(weightsHash) + " " + done(pixelsHash);
     }
 
-    private Provenance provenance(CalibrationConfig config, DeviceInfo device) {
+    private Provenance provenance(Recipe config, DeviceInfo device) {
         Map<String, String> versions = new LinkedHashMap<>();
         versions.put(Provenance.TOOL, Main.Version.text());
         versions.put("java", System.getProperty("java.version"));
@@ -131,9 +133,9 @@ final class CalibrationJob {
                 done(pixelsHash), done(weightsHash), versions);
     }
 
-    private static Map<String, Object> settings(CalibrationConfig config) {
+    private static Map<String, Object> settings(Recipe config) {
         Map<String, Object> settings = new LinkedHashMap<>();
-        describe(config, "", settings);
+        describe((Record) config, "", settings);
         settings.remove("seed");
         return settings;
     }
@@ -152,6 +154,9 @@ final class CalibrationJob {
                 describe(inner, name + "_", settings);
             } else if (value instanceof Enum<?> constant) {
                 settings.put(name, Choices.word(constant));
+            } else if (value instanceof Set<?> constants) {
+                settings.put(name, constants.stream().map(constant -> Choices.word((Enum<?>) constant)).sorted()
+                        .collect(Collectors.joining(" ")));
             } else {
                 settings.put(name, value instanceof Number || value instanceof Boolean ? value : value.toString());
             }

@@ -8,7 +8,7 @@ import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.Fingerprints;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.evaluate.Comparison;
 import io.github.ptq4vit.evaluate.Comparison.Tally;
@@ -82,7 +82,7 @@ final class CompareCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         common.check();
-        List<CalibrationConfig> configs = configs();
+        List<Recipe> configs = configs();
         if (count < 1) {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
@@ -95,13 +95,13 @@ final class CompareCommand implements Callable<Integer> {
         makeFolder(target);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, seed, common.decoders());
         try (Backend backend = common.open()) {
-            for (CalibrationConfig config : configs) {
+            for (Recipe config : configs) {
                 calibrate(job, backend, config, target.resolve(name(config)));
             }
             List<Classifier> models = new ArrayList<>();
             try {
                 models.add(source.on(backend));
-                for (CalibrationConfig config : configs) {
+                for (Recipe config : configs) {
                     models.add(Classifier.of(backend, Checkpoint.read(target.resolve(name(config))).model()));
                 }
                 ComparisonFile file = new ComparisonFile(target, settings(job, transform, folder, truth, configs));
@@ -113,12 +113,12 @@ final class CompareCommand implements Callable<Integer> {
         return 0;
     }
 
-    private List<CalibrationConfig> configs() {
-        List<CalibrationConfig> configs = new ArrayList<>();
+    private List<Recipe> configs() {
+        List<Recipe> configs = new ArrayList<>();
         try {
             for (String preset : presets) {
                 for (int width : bits) {
-                    configs.add(CalibrationConfig.preset(preset, new BitWidths(width, width)).withSeed(seed));
+                    configs.add(Recipe.preset(preset, new BitWidths(width, width)).withSeed(seed));
                 }
             }
         } catch (IllegalArgumentException e) {
@@ -130,7 +130,7 @@ final class CompareCommand implements Callable<Integer> {
         return configs;
     }
 
-    private static String name(CalibrationConfig config) {
+    private static String name(Recipe config) {
         return String.format(Locale.ROOT, "%s-w%da%d", config.preset(), config.bits().weights(), config.bits().activations());
     }
 
@@ -143,7 +143,7 @@ final class CompareCommand implements Callable<Integer> {
     }
 
     /** Calibrates, or continues; what is complete stays, if it was made of the same. */
-    private static void calibrate(CalibrationJob job, Backend backend, CalibrationConfig config, Path folder) {
+    private static void calibrate(CalibrationJob job, Backend backend, Recipe config, Path folder) {
         if (OutputFolder.inspect(folder, Existing.RESUME) == OutputFolder.COMPLETE) {
             job.check(Checkpoint.read(folder), config, folder);
             Console.note(folder + ": is there already");
@@ -153,7 +153,7 @@ final class CompareCommand implements Callable<Integer> {
     }
 
     private static String settings(CalibrationJob job, ImageTransform transform, ImageFolder folder, Labels truth,
-            List<CalibrationConfig> configs) {
+            List<Recipe> configs) {
         List<String> named = folder.ids().stream().map(id -> id + " " + truth.of(id)).toList();
         return String.join("; ", "configurations " + configs.stream().map(CompareCommand::name).toList(),
                 "calibration " + job.fingerprint(), "transform " + transform, "images and labels " + Fingerprints.ofIds(named));
@@ -184,7 +184,7 @@ final class CompareCommand implements Callable<Integer> {
         return state;
     }
 
-    private void print(ModelSource.Plain source, List<CalibrationConfig> configs, ComparisonFile.State state, String backend,
+    private void print(ModelSource.Plain source, List<Recipe> configs, ComparisonFile.State state, String backend,
             Path target) {
         Optional<KnownModel.Paper> paper = source.paperModel().map(KnownModel::paper);
         Tally reference = state.tallies().get(0);
@@ -199,7 +199,7 @@ final class CompareCommand implements Callable<Integer> {
                 Console.percent(reference.fraction(reference.top5())), "", "",
                 paper(paper.map(KnownModel.Paper::floats), floats));
         for (int i = 0; i < configs.size(); i++) {
-            CalibrationConfig config = configs.get(i);
+            Recipe config = configs.get(i);
             Tally t = state.tallies().get(i + 1);
             double top1 = t.fraction(t.top1());
             Console.result("%-8s %-5s %9s %9s %10s %+7.2f points %s", config.preset(), config.bits(), Console.percent(top1),
@@ -216,11 +216,11 @@ final class CompareCommand implements Callable<Integer> {
         return figure.map(f -> String.format(Locale.ROOT, "%8.2f %+7.2f points", f, 100 * top1 - f)).orElse("");
     }
 
-    private static Optional<Double> figure(Optional<KnownModel.Paper> paper, CalibrationConfig config) {
+    private static Optional<Double> figure(Optional<KnownModel.Paper> paper, Recipe config) {
         return paper.flatMap(p -> p.top1(config.preset(), config.bits().weights(), config.bits().activations()));
     }
 
-    private static ObjectNode json(List<CalibrationConfig> configs, ComparisonFile.State state,
+    private static ObjectNode json(List<Recipe> configs, ComparisonFile.State state,
             Optional<KnownModel.Paper> paper, String backend, Path target) {
         Tally reference = state.tallies().get(0);
         ObjectNode json = Console.object().put("images", reference.images()).put("skipped", state.skipped())
@@ -229,7 +229,7 @@ final class CompareCommand implements Callable<Integer> {
         paper.ifPresent(p -> json.put("paper_float_top1", p.floats() / 100));
         ArrayNode rows = json.putArray("rows");
         for (int i = 0; i < configs.size(); i++) {
-            CalibrationConfig config = configs.get(i);
+            Recipe config = configs.get(i);
             Tally t = state.tallies().get(i + 1);
             ObjectNode row = rows.addObject().put("preset", config.preset()).put("weight_bits", config.bits().weights())
                     .put("activation_bits", config.bits().activations()).put("top1", t.fraction(t.top1()))

@@ -6,7 +6,7 @@ import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.evaluate.Accuracy;
 import io.github.ptq4vit.evaluate.Classifier;
@@ -104,7 +104,7 @@ final class QuickstartCommand implements Callable<Integer> {
     private Row row(CalibrationJob job, Backend backend, Classifier reference, Path target, String preset, int bits,
             ImageFolder folder, Labels labels, ModelSource source) {
         Path quantized = target.resolve(String.format(Locale.ROOT, "%s-w%da%d", preset, bits, bits));
-        CalibrationResult result = job.run(backend, CalibrationConfig.preset(preset, new BitWidths(bits, bits)), quantized,
+        CalibrationResult result = job.run(backend, Recipe.preset(preset, new BitWidths(bits, bits)), quantized,
                 Existing.REFUSE);
         try (Classifier classifier = Classifier.of(backend, Checkpoint.read(quantized).model());
                 ImageLoader loader = ImageLoader.all(folder, folder.ids(), source.transform(), BATCH, common.decoders())) {

@@ -2,10 +2,8 @@ package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
-import io.github.ptq4vit.backend.CodeTable;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
-import java.nio.ShortBuffer;
 import org.bytedeco.dnnl.global.dnnl;
 
 /**
@@ -43,7 +41,7 @@ final class Coder {
     void encode(Worker worker, long numbers, long count, CodeGrid grid, int index, long codes) {
         CodeRange range = grid.ranges().get(index);
         if (grid.table().isPresent()) {
-            lookUp(numbers, Math.toIntExact(count), grid.table().get(), index, codes);
+            TableCoder.encode(form, numbers, 1, Math.toIntExact(count), grid.table().get(), index, codes, new int[1]);
         } else if (grid.nearest()) {
             encodeNearest(numbers, Math.toIntExact(count), grid, index, codes);
         } else if (range.isUnlimited()) {
@@ -95,27 +93,6 @@ final class Coder {
             for (int i = 0; i < count; i++) {
                 to.put(i, (byte) (grid.code(index, from.get(i)) + form.shift()));
             }
-        }
-    }
-
-    /** By the upper half of each number's bits. */
-    private void lookUp(long numbers, int count, CodeTable table, int range, long codes) {
-        byte[] levels = table.lookup();
-        ShortBuffer from = CpuBuffer.at(numbers, Math.multiplyExact(count, Float.BYTES)).asShortBuffer();
-        if (form == CodeForm.NUMBERS) {
-            FloatBuffer to = CpuBuffer.at(codes, count * Float.BYTES).asFloatBuffer();
-            for (int i = 0; i < count; i++) {
-                to.put(i, table.code(range, levels[from.get(2 * i + 1) & 0xffff] & 0xff));
-            }
-            return;
-        }
-        byte[] byLevel = new byte[table.levels()];
-        for (int level = 0; level < byLevel.length; level++) {
-            byLevel[level] = (byte) (table.code(range, level) + form.shift());
-        }
-        ByteBuffer to = CpuBuffer.at(codes, count);
-        for (int i = 0; i < count; i++) {
-            to.put(i, byLevel[levels[from.get(2 * i + 1) & 0xffff] & 0xff]);
         }
     }
 

@@ -17,14 +17,12 @@ final class Decoder {
     /** From x to y, in rows of {@code columns}. */
     static void decode(FloatBuffer x, int columns, CodeGrid grid, FloatBuffer y) {
         int length = grid.rows() == RowScale.NONE ? PIECE : Math.max(1, PIECE / columns) * columns;
-        Optional<float[]> values = grid.table().map(table -> values(table, grid));
-        byte[] levels = grid.table().map(CodeTable::lookup).orElse(new byte[0]);
         float[] piece = new float[Math.min(length, x.limit())];
         for (int start = 0; start < x.limit(); start += piece.length) {
             float[] own = x.limit() - start < piece.length ? new float[x.limit() - start] : piece;
             x.get(start, own);
-            if (values.isPresent()) {
-                lookUp(own, levels, values.get());
+            if (grid.table().isPresent() && grid.rows() != RowScale.RANGE) {
+                lookUp(own, grid.table().get(), grid);
                 HostOperations.divideBySums(own, columns, grid.rows());
             } else {
                 HostOperations.decode(own, columns, grid);
@@ -33,19 +31,14 @@ final class Decoder {
         }
     }
 
-    private static float[] values(CodeTable table, CodeGrid grid) {
-        float[] values = new float[table.levels()];
-        for (int level = 0; level < values.length; level++) {
-            for (int range = 0; range < table.ranges(); range++) {
-                values[level] += table.code(range, level) * grid.ranges().get(range).step();
-            }
-        }
-        return values;
-    }
-
-    private static void lookUp(float[] x, byte[] levels, float[] values) {
+    private static void lookUp(float[] x, CodeTable table, CodeGrid grid) {
+        byte[] first = table.lookup(0);
+        byte[] second = table.lookup(table.ranges() - 1);
+        float firstStep = grid.ranges().get(0).step();
+        float secondStep = table.ranges() == 1 ? 0 : grid.ranges().get(1).step();
         for (int i = 0; i < x.length; i++) {
-            x[i] = values[levels[Float.floatToRawIntBits(x[i]) >>> 16] & 0xff];
+            int pattern = Float.floatToRawIntBits(x[i]) >>> 16;
+            x[i] = first[pattern] * firstStep + second[pattern] * secondStep;
         }
     }
 

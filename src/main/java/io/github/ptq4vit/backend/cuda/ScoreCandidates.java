@@ -141,9 +141,9 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
 
     /** Throws unless the grids fit each other. */
     void check() {
-        fixed.forEach(CodeGrid::withoutRowScale);
+        fixed.forEach(CodeGrid::requireRows);
         for (List<CodeGrid> grids : candidates) {
-            grids.forEach(CodeGrid::withoutRowScale);
+            grids.forEach(CodeGrid::requireRows);
             if (grids.size() != candidates.get(0).size() || grids.size() != 1 && grids.size() != scales) {
                 throw new IllegalArgumentException("A candidate has one grid or one for each of the " + scales + " scales, as the"
                         + " first one of its search has, not " + grids.size());
