@@ -80,6 +80,15 @@ struct Coder {
         }
     }
 
+    // What the codes of x stand for, before the row is divided by its sum.
+    __device__ __forceinline__ float value(float x) const {
+        float sum = 0;
+        each(grid.ranges, x, [&](int range, int code) {
+            sum = __fadd_rn(sum, __fmul_rn(__int2float_rn(code), grid.range[range].step));
+        });
+        return sum;
+    }
+
 private:
     template <int RANGE> __device__ __forceinline__ int computed(float x) const {
         if (grid.nearest == 0) {

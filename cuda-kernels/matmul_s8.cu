@@ -1,7 +1,9 @@
-// Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias.
+// Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias, and where A's grid says
+// so each row divided by sum over ranges r of (sum of the row of A_r) * step(a, r), unless that is 0.
 // A_r is [images, heads, n, padded k], B is [images, heads, m, padded k] (for a linear layer [m, padded k], the weights),
 // both as quantize_matrix_s8 writes them; the integer sums are exact. c is [images, heads, n, m] float32 of any strides.
-// Order of roundings: step(a, r) * step(b); sum to float32, times that; bias added; second range added.
+// Order of roundings: step(a, r) * step(b); sum to float32, times that; bias added; second range added; divided by the row's
+// sum, which is added up in float64 and rounded to float32.
 #include "codes.cuh"
 #include "int8_tile.cuh"
 
@@ -25,7 +27,10 @@ namespace matmul {
 // bias and steps (a scale for each column, instead of grids of B) are null where they do not apply.
 template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p, const signed char* a, const signed char* b,
         float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
+    static_assert(Tile::HEIGHT <= Tile::THREADS, "a thread adds up a row's codes");
     __shared__ typename Tile::Shared shared;
+    __shared__ float divisors[Tile::HEIGHT];
+    int own_row = (int) threadIdx.x;
     long long row = (long long) Tile::HEIGHT * blockIdx.y;
     long long column = (long long) Tile::WIDTH * blockIdx.x;
     long long batch = p.images * p.heads;
@@ -36,12 +41,21 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         const signed char* tile_b = b + (z * p.m + column) * p.padded;
         float* tile_c = c + z / p.heads * p.image_stride + head * p.head_stride;
         float values[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4];
+        bool by_sum = grid.by_sum != 0;
+        bool adds_row = by_sum && own_row < Tile::HEIGHT;
+        double row_sum = 0;
         for (int range = 0; range < p.ranges; range++) {
             Tile tile;
             tile.clear();
             const signed char* tile_a = a + ((range * batch + z) * p.n + row) * p.padded;
-            tile.multiply(shared, tile_a, p.n - row, tile_b, p.m - column, p.padded);
+            int row_codes = 0;
+            tile.multiply(shared, tile_a, p.n - row, tile_b, p.m - column, p.padded, [&](const signed char* slice) {
+                if (adds_row) {
+                    row_codes += Tile::row_sum(slice, own_row);
+                }
+            });
             float step_a = grid.range[range].step;
+            row_sum += (double) row_codes * step_a;
             UNROLLED
             for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
                 UNROLLED
@@ -57,6 +71,22 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                             value = __fadd_rn(value, bias[at]);
                         }
                         values[i][j][s] = value;
+                    }
+                }
+            }
+        }
+        if (by_sum) {
+            if (adds_row) {
+                divisors[own_row] = row_sum == 0 ? 1.0f : (float) row_sum;
+            }
+            __syncthreads();
+            UNROLLED
+            for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+                UNROLLED
+                for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+                    UNROLLED
+                    for (int s = 0; s < 4; s++) {
+                        values[i][j][s] = __fdiv_rn(values[i][j][s], divisors[Tile::row(i, s)]);
                     }
                 }
             }

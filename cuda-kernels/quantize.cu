@@ -1,4 +1,4 @@
-// Numbers to codes.
+// Numbers to codes, and to what these stand for.
 #include "codes.cuh"
 #include "rows.cuh"
 
@@ -70,5 +70,31 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
             }
         }
         __syncthreads();
+    }
+}
+
+// y[i] = what the codes of x[i] stand for; y may be x. Launch: any number of blocks; threads loop, four numbers at a time where
+// aligned.
+KERNEL decode_dense_f32(const float* x, float* y, long long n, const CodeGrid* grids) {
+    Coder coder(grids, 0);
+    map_elements(x, y, n, [&](float number) { return coder.value(number); });
+}
+
+// The same divided by its sum over the row, unless that is 0; [rows, columns]. The sum is float64's, exact in any order while the
+// largest number times columns is below 2^29 times the smallest but 0. Launch: a warp takes a row, in a loop over rows.
+KERNEL decode_rows_f32(const float* x, float* y, long long rows, int columns, const CodeGrid* grids) {
+    Coder coder(grids, 0);
+    for (long long row = grid_warp(); row < rows; row += grid_warps()) {
+        double sum = 0;
+        for (int i = lane(); i < columns; i += 32) {
+            float value = coder.value(x[row * columns + i]);
+            y[row * columns + i] = value;
+            sum += value;
+        }
+        sum = warp_sum(sum);
+        float divisor = sum == 0 ? 1.0f : (float) sum;
+        for (int i = lane(); i < columns; i += 32) {
+            y[row * columns + i] = __fdiv_rn(y[row * columns + i], divisor);
+        }
     }
 }

@@ -3,22 +3,6 @@
 
 namespace score {
 
-// Sum over the block's threads, in a fixed order; all threads have it.
-template <int THREADS> __device__ __forceinline__ double block_sum(double value) {
-    __shared__ double warps[THREADS / 32];
-    value = warp_sum(value);
-    if (lane() == 0) {
-        warps[threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    double sum = 0;
-    for (int warp = 0; warp < THREADS / 32; warp++) {
-        sum += warps[warp];
-    }
-    __syncthreads();
-    return sum;
-}
-
 // Rows of numbers of which codes are made: `rows` rows from `row` on of product `batch`, coded by grid `grid` of a candidate.
 struct Rows {
     int batch;
@@ -55,7 +39,7 @@ KERNEL __launch_bounds__(128) score_sum_f64(const double* partial, double* losse
     for (long long i = threadIdx.x; i < slots * inner; i += blockDim.x) {
         sum += own[i / inner * groups * inner + i % inner];
     }
-    sum = score::block_sum<128>(sum);
+    sum = block_sum<128>(sum);
     if (threadIdx.x == 0) {
         losses[candidate * groups + group] = sum;
     }

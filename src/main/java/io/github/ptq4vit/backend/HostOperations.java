@@ -66,13 +66,13 @@ public final class HostOperations {
         }
     }
 
-    /** The same as {@link CodeRange#code} times step, for the compiler to make wide instructions of. */
+    /** The same as {@link CodeGrid#value}, for the compiler to make wide instructions of; adding 0 makes 0 of -0, as there. */
     private static void decode(float[] x, CodeRange range) {
         float step = range.step();
         double min = range.min();
         double max = range.max();
         for (int i = 0; i < x.length; i++) {
-            x[i] = (float) Math.max(min, Math.min(max, Math.rint(x[i] / step))) * step;
+            x[i] = (float) Math.max(min, Math.min(max, Math.rint(x[i] / step))) * step + 0f;
         }
     }
 

@@ -144,7 +144,8 @@ class OperationsContractTest {
     }
 
     @ParameterizedTest(name = "{0} x {1} in blocks of {2}")
-    @CsvSource({"1, 1, 1", "1, 2, 2", "6, 12, 4", "13, 24, 8", "5, 64, 64", "197, 192, 64", "3, 768, 256", "65, 96, 32"})
+    @CsvSource({"1, 1, 1", "1, 2, 2", "6, 12, 4", "13, 24, 8", "5, 64, 64", "197, 192, 64", "3, 768, 256", "65, 96, 32", "5, 384, 128", "3, 512, 512",
+        "2, 3072, 1024", "3, 4096, 2048", "1, 4096, 4096"})
     void blocksAreMultipliedWithHadamardMatricesAlsoInPlace(int rows, int columns, int block) {
         for (boolean inPlace : new boolean[] {false, true}) {
             Function<Side, View> transform = side -> {
@@ -171,7 +172,7 @@ class OperationsContractTest {
     }
 
     @ParameterizedTest(name = "{0} x {1} x {2}")
-    @CsvSource({"1, 1, 1", "4, 3, 13", "13, 1, 65", "2, 6, 4098", "197, 3, 17"})
+    @CsvSource({"1, 1, 1", "4, 3, 13", "13, 1, 65", "2, 6, 4098", "197, 3, 17", "3, 2, 20011"})
     void squaredErrorsAreSummedPerGroup(int outer, int groups, int inner) {
         for (boolean weighted : new boolean[] {true, false}) {
             double[] actual;

@@ -109,9 +109,13 @@ class QuantizedProductsContractTest {
     }
 
     @Test
-    void aLinearLayerHasNoRowSums() {
-        assertThrows(IllegalArgumentException.class, () -> Side.run(backend, side -> linear(side, 2, 4,
-                CodesContractTest.uniform(128, 0.02f).with(RowScale.SUM), new float[] {1}, side.bias(false, 1))));
+    void onlyTheLeftOperandOfAttentionIsDividedByRowSums() {
+        CodeGrid grid = CodesContractTest.uniform(128, 0.02f);
+        CodeGrid sum = grid.with(RowScale.SUM);
+        assertThrows(IllegalArgumentException.class,
+                () -> Side.run(backend, side -> linear(side, 2, 4, sum, new float[] {1}, side.bias(false, 1))));
+        assertThrows(IllegalArgumentException.class,
+                () -> Side.run(backend, side -> attention(side, 2, 3, 4, List.of(grid), List.of(sum), true)));
     }
 
     private static View linear(Side side, int rows, int inputs, CodeGrid grid, float[] steps, java.util.Optional<Tensor> bias) {

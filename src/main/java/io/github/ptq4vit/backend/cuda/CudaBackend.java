@@ -5,7 +5,9 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
@@ -24,6 +26,8 @@ import jcuda.driver.JCudaDriver;
 public sealed class CudaBackend implements Backend permits ReproducibleCuda {
     /** What part of the free memory arrays may take that only wait. */
     private static final int MOST_WAITING = 8;
+    /** Numbers that a block of threads exchanges, see {@code cuda-kernels/hadamard.cu}. */
+    private static final int LARGEST_HADAMARD_BLOCK = 1024;
 
     private final CudaDevices devices;
     private final CudaDevice device;
@@ -338,6 +342,38 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
             device.launch(Kernel.QUANTIZE_DENSE_S8).view(floats(x)).view(CudaBuffer.dense(codes, DataType.INT8))
                     .count(x.elements()).address(GridTable.upload(device, scope, List.of(grid))).integer(range).over(vectors(x));
         }
+    }
+
+    @Override
+    public void decoded(View x, CodeGrid grid, View y) {
+        try (CudaScope scope = new CudaScope(device.memory())) {
+            long grids = GridTable.upload(device, scope, List.of(grid.requireRows(RowScale.SUM)));
+            if (grid.rows() == RowScale.SUM) {
+                device.launch(Kernel.DECODE_ROWS_F32).view(floats(x)).view(like(y, x)).count(rows(x)).integer(x.size(-1))
+                        .address(grids).overRows(rows(x));
+            } else {
+                device.launch(Kernel.DECODE_DENSE_F32).view(floats(x)).view(like(y, x)).count(x.elements()).address(grids)
+                        .over(vectors(x));
+            }
+        }
+    }
+
+    @Override
+    public void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
+        float factor = HostOperations.hadamardFactor(block);
+        int first = Math.min(block, LARGEST_HADAMARD_BLOCK);
+        device.launch(Kernel.HADAMARD_BLOCKS_F32).view(floats(x)).view(like(y, x)).count(x.elements()).integer(first)
+                .number(first == block ? factor : 1).over(vectors(x));
+        for (int half = first; half < block; half *= 2) {
+            device.launch(Kernel.HADAMARD_STAGE_F32).view(y).count(y.elements()).integer(half)
+                    .number(2 * half == block ? factor : 1).over(y.elements() / 2);
+        }
+    }
+
+    @Override
+    public double[] squaredErrors(View a, View b, Optional<View> w) {
+        return reductions.squaredErrors(floats(a), like(b, a), w.map(weights -> like(weights, a)));
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cuda;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
@@ -72,6 +73,7 @@ final class IntegerProducts {
         }
         checkGrids(gridsA, heads);
         checkGrids(gridsB, heads);
+        gridsA.forEach(grid -> grid.requireRows(RowScale.SUM));
         gridsB.forEach(CodeGrid::requireRows);
         checkLength(a.size(3));
         try (CudaScope scope = new CudaScope(device.memory())) {
