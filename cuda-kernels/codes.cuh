@@ -27,7 +27,8 @@ __device__ __forceinline__ float rounded_code(const CodeRange& range, float x) {
 // Code of x in one range of a grid. NaN has code 0.
 __device__ __forceinline__ int code_of(const CodeGrid& grid, int range, float x) {
     if (grid.nearest == 0) {
-        const CodeRange& r = grid.range[range];
+        // chosen, not indexed: a copy of a grid then stays in registers
+        CodeRange r = range == 0 ? grid.range[0] : grid.range[1];
         return x >= r.from && (x < r.to || r.to == INFINITY) ? (int) rounded_code(r, x) : 0;
     }
     if (x != x) {

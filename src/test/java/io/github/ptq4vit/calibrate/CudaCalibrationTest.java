@@ -32,7 +32,7 @@ class CudaCalibrationTest {
     private static final double END_TO_END = 2 * CalibrationAgreementTest.HESSIAN_SCORE;
 
     static Stream<BackendUnderTest> gpu() {
-        return BackendUnderTest.quickGpu();
+        return BackendUnderTest.quickGpus();
     }
 
     @ParameterizedTest(name = "{0}")
