@@ -27,6 +27,8 @@ extern Setting counted;             // 1: launches of PTX are counted
 extern Setting seed;                // of what the approximations of PTX answer
 extern Setting deferred;            // 1: asynchronous work is done as late as the order of streams and events allows
 extern Setting fail_init;           // an error code that cuInit answers
+extern Setting stub;                // 1: a stub of the driver: every call answers 34 and writes nothing
+extern Setting fail_jit;            // 1: PTX is not compiled, with a line in the log
 extern Setting fail_allocation;     // the n-th allocation from now on is refused
 extern Setting fail_launch;         // the n-th launch from now on hits an illegal address
 extern Setting fail_cublas;         // 1: cublasCreate fails

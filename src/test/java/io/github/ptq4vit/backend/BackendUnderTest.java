@@ -44,7 +44,17 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
     }
 
     private static Backend quick(int capability) {
-        new EmulatedGpu().set("compute_capability", capability);
+        return emulated(capability, true);
+    }
+
+    /** Compute capabilities that there is PTX for, if there is an emulated device to execute it. */
+    static Stream<Integer> emulatedTargets() {
+        return EmulatedGpu.isBuilt() ? Stream.of(80, 75) : Stream.empty();
+    }
+
+    /** An emulated device that executes the PTX, or the compiled sources. */
+    static CudaBackend emulated(int capability, boolean ptx) {
+        new EmulatedGpu().set("compute_capability", capability).set("ptx", ptx ? 1 : 0);
         return new CudaBackend(CudaSettings.standard());
     }
 

@@ -45,6 +45,11 @@ public final class EmulatedGpu implements AutoCloseable {
         return built;
     }
 
+    /** Whether there is a GPU for tests, emulated or real. */
+    public static boolean isBuiltOrReplaced() {
+        return isReplaced() || isBuilt();
+    }
+
     private static Path folder() {
         return Path.of(System.getProperty(CudaLibraries.FOLDERS_PROPERTY, "not set")).toAbsolutePath();
     }
