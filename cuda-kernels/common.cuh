@@ -58,8 +58,6 @@ __device__ __forceinline__ void mma_m16n8k32_s8(int (&d)[ROWS][COLUMNS][4], cons
 #ifdef PTQ4VIT_EMULATOR
     emulator::mma_m16n8k32_s8(d[0], a, b, ROWS, COLUMNS, __LINE__);
 #else
-    // the lanes may have gone different ways before, and nothing but this makes them meet
-    __syncwarp();
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
 #pragma unroll

@@ -52,9 +52,12 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
             int c = along_rows ? i >> 6 : i & 63;
             bool inside = first_row + r < shape.rows && first_k + c < shape.k;
             float value = inside ? source[(first_row + r) * shape.row_stride + (first_k + c) * shape.k_stride] : 0.0f;
-            for (int range = 0; range < shape.ranges; range++) {
-                int code = inside && range < grid.ranges ? code_of(grid, range, value) : 0;
-                reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
+            UNROLLED
+            for (int range = 0; range < 2; range++) {
+                if (range < shape.ranges) {
+                    int code = inside && range < grid.ranges ? code_of(grid, range, value) : 0;
+                    reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
+                }
             }
         }
         __syncthreads();

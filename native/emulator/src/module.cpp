@@ -1,6 +1,7 @@
 #include "module.h"
 #include "api.h"
 #include "settings.h"
+#include "ptx/counts.h"
 
 #include <dlfcn.h>
 
@@ -76,6 +77,7 @@ std::string kernels_file(int target, bool guarded) {
 // The entries of the PTX itself.
 int executed(const Loaded& loaded, Module& module) {
     module.program = loaded.program;
+    ptx::add_program(module.target, loaded.program);
     for (const auto& entry : loaded.program->entries) {
         const ptx::Code& code = entry.second;
         Entry own{code.name.c_str(), nullptr, unsigned(code.parameter_sizes.size()), code.parameter_sizes.data()};

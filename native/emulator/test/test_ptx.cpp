@@ -65,6 +65,7 @@ void comparisons() {
     is("setp.lt.s32 %px, %ra, %rb;", 1, 0xffffffff, 1);
     is("setp.lt.u32 %px, %ra, %rb;", 0, 0xffffffff, 1);
     is("setp.hi.u32 %px, %ra, %rb;", 1, 0xffffffff, 1);
+    is("setp.le.u64 %px, %la, %lb;", 0, ~uint64_t(0), 5);
     is("setp.eq.b64 %px, %la, %lb;", 0, 1ull << 32, 0);
     is("setp.lt.and.s32 %px, %ra, %rb, %pc;", 0, 1, 2, 0);
     is("setp.lt.and.s32 %px, %ra, %rb, !%pc;", 1, 1, 2, 0);
@@ -91,6 +92,9 @@ void integers() {
     is("mad.wide.s32 %lx, %ra, %rb, %lc;", ~uint64_t(0), 0xffffffff, 1, 0);
     is("div.s32 %rx, %ra, %rb;", 0x80000000, 0x80000000, 0xffffffff);
     is("rem.s32 %rx, %ra, %rb;", 0xffffffff, uint32_t(-7), 2);
+    is("div.s64 %lx, %la, %lb;", uint64_t(-3), uint64_t(-7), 2);
+    is("div.s64 %lx, %la, %lb;", 1ull << 63, 1ull << 63, ~uint64_t(0));
+    is("rem.s64 %lx, %la, %lb;", uint64_t(-1), uint64_t(-7), 2);
     is("div.u64 %lx, %la, %lb;", ~uint64_t(0) / 3, ~uint64_t(0), 3);
     is("abs.s32 %rx, %ra;", 0x80000000, 0x80000000);
     is("neg.s64 %lx, %la;", ~uint64_t(0), 1);

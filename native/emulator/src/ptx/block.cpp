@@ -200,6 +200,7 @@ template <bool COUNTED> void BlockOfWarps::run_path(Warp& warp, Path path) {
             lanes &= warp.predicate(operation.guard) ^ (operation.guard_negated ? ALL_LANES : 0);
         }
         if (COUNTED && operation.kind != Kind::start) {
+            launch_->code->executed[path.at] |= lanes != 0;
             counter_->count(warp, operation, lanes, path.lanes);
         }
         switch (operation.kind) {

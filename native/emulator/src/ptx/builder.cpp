@@ -280,6 +280,7 @@ Code placed(Builder& builder) {
         operation.target = draft.label.empty() ? 0 : builder.labels_.at(draft.label);
         code.operations.push_back(operation);
         code.texts.push_back(draft.text);
+        code.executed.push_back(0);
     }
     return code;
 }

@@ -79,6 +79,7 @@ struct Code {
     std::vector<Operation> operations;
     std::vector<uint32_t> operands;             // what Operation::at points into
     std::vector<std::string> texts;             // of each operation
+    mutable std::vector<uint8_t> executed;      // whether it ever was, while launches were counted
     uint32_t special[SPECIALS];                 // places of the special registers' rows; 0: not used
     std::vector<unsigned char> fixed;           // the first bytes of a register file: constants and special registers
     uint32_t register_bytes;                    // of a warp's register file

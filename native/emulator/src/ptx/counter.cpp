@@ -9,19 +9,34 @@ namespace {
 
 constexpr unsigned SECTOR = 32, BANKS = 32, WORD = 4;
 
-// 32-byte sectors of global memory that a request of a warp touches.
-unsigned sectors(const uint64_t* addresses, const unsigned* bytes, unsigned count) {
-    uint64_t touched[2 * LANES];
-    unsigned found = 0;
+// What a request of a warp to global memory touches: sectors of 32 bytes, and as few as its bytes would fill.
+struct Touched {
+    unsigned sectors, least;
+};
+
+Touched touched(const uint64_t* addresses, const unsigned* bytes, unsigned count) {
+    std::pair<uint64_t, uint64_t> ranges[LANES];
+    unsigned used = 0;
     for (unsigned i = 0; i < count; i++) {
         if (bytes[i] > 0) {
-            for (uint64_t s = addresses[i] / SECTOR; s <= (addresses[i] + bytes[i] - 1) / SECTOR; s++) {
-                touched[found++] = s;
-            }
+            ranges[used++] = {addresses[i], addresses[i] + bytes[i]};
         }
     }
-    std::sort(touched, touched + found);
-    return unsigned(std::unique(touched, touched + found) - touched);
+    std::sort(ranges, ranges + used);
+    uint64_t covered = 0, different = 0, next_sector = 0;
+    unsigned sectors = 0;
+    for (unsigned i = 0; i < used; i++) {
+        // what other lanes touch too counts once
+        uint64_t from = std::max(ranges[i].first, covered), to = std::max(ranges[i].second, from);
+        different += to - from;
+        covered = to;
+        uint64_t first = std::max(ranges[i].first / SECTOR, next_sector), last = (ranges[i].second - 1) / SECTOR;
+        if (last >= first) {
+            sectors += unsigned(last - first + 1);
+            next_sector = last + 1;
+        }
+    }
+    return {sectors, unsigned((different + SECTOR - 1) / SECTOR)};
 }
 
 // Times that shared memory is accessed for lanes it serves together: the most different words of one bank.
@@ -110,8 +125,9 @@ void Counter::count(Warp& warp, const Operation& operation, uint32_t lanes, uint
     if (total > 0) {
         counts.global_requests++;
         counts.global_bytes += total;
-        counts.global_sectors += sectors(addresses, bytes, count);
-        counts.least_sectors += (total + SECTOR - 1) / SECTOR;
+        Touched found = touched(addresses, bytes, count);
+        counts.global_sectors += found.sectors;
+        counts.least_sectors += found.least;
     }
 }
 

@@ -2,8 +2,10 @@
 
 #include "../api.h"
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <sstream>
 
 namespace emulator::ptx {
 
@@ -13,6 +15,7 @@ struct Totals {
     std::mutex mutex;
     std::map<std::string, Counts> counts;
     std::map<std::pair<std::string, int>, long> launches;
+    std::map<int, std::shared_ptr<const Module>> programs;
 };
 
 Totals& totals() {
@@ -32,6 +35,26 @@ void add_launch(const std::string& entry, int target) {
     totals().launches[{entry, target}]++;
     totals().counts[entry].launches++;
 }
+
+void add_program(int target, std::shared_ptr<const Module> program) {
+    std::lock_guard<std::mutex> lock(totals().mutex);
+    totals().programs[target] = std::move(program);
+}
+
+namespace {
+
+// Opcode and modifiers of an instruction.
+std::string signature(const std::string& text) {
+    std::istringstream words(text);
+    std::string word;
+    words >> word;
+    if (word[0] == '@') {
+        words >> word;
+    }
+    return word;
+}
+
+}  // namespace
 
 }  // namespace emulator::ptx
 
@@ -59,4 +82,27 @@ API long emulator_launches(const char* entry, int target) {
     std::lock_guard<std::mutex> lock(totals().mutex);
     auto found = totals().launches.find({entry, target});
     return found == totals().launches.end() ? 0 : found->second;
+}
+
+// The instructions, by opcode and modifiers, that the latest module for a target has and that no counted launch executed.
+API const char* emulator_never_executed(int target) {
+    using namespace emulator::ptx;
+    static thread_local std::string names;
+    std::lock_guard<std::mutex> lock(totals().mutex);
+    std::map<std::string, bool> executed;
+    if (totals().programs.count(target)) {
+        for (const auto& entry : totals().programs[target]->entries) {
+            const Code& code = entry.second;
+            for (size_t i = 0; i < code.texts.size(); i++) {
+                if (!code.texts[i].empty()) {
+                    executed[signature(code.texts[i])] |= code.executed[i] != 0;
+                }
+            }
+        }
+    }
+    names.clear();
+    for (const auto& each : executed) {
+        names += each.second ? "" : each.first + " ";
+    }
+    return names.c_str();
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.ScoreProblem.Left;
 import io.github.ptq4vit.backend.cuda.CudaBackend;
+import io.github.ptq4vit.backend.cuda.EmulatedGpu;
 import io.github.ptq4vit.backend.cuda.LaunchedKernels;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -69,6 +70,73 @@ class EveryKernelTest {
         });
     }
 
+    /** But for those that only arrays of more than 2^32 elements come to; the emulator's own tests try them. */
+    @ParameterizedTest(name = "compute capability {0}")
+    @MethodSource("targets")
+    void everyInstructionOfThePtxIsExecuted(int capability) {
+        EmulatedGpu gpu = new EmulatedGpu();
+        try (CudaBackend backend = BackendUnderTest.emulated(capability, true)) {
+            gpu.set("counted", 1);
+            run(backend);
+            run(backend.reproducible());
+            assertEquals("div.s64 div.u64 rem.s64 setp.le.u64", gpu.neverExecuted(capability).strip());
+        } finally {
+            gpu.close();
+        }
+    }
+
+    /** The inference path. Launches that shared memory serves with conflicts, or that touch more memory than they need, are slow. */
+    @ParameterizedTest(name = "compute capability {0}")
+    @MethodSource("targets")
+    void whatBoundsAKernelIsNotWasted(int capability) {
+        EmulatedGpu gpu = new EmulatedGpu();
+        try (CudaBackend backend = BackendUnderTest.emulated(capability, true)) {
+            gpu.set("counted", 1);
+            gpu.forgetCounts();
+            // rows that fill vectors and tiles: what is at the edges is another matter
+            Side.run(backend, side -> {
+                View x = side.normal(1, 256, 192);
+                View y = side.scope.floats(256, 192);
+                side.backend.gelu(x, y);
+                side.backend.geluBackward(x, y, y);
+                side.backend.add(x, y, y);
+                side.backend.multiply(x, side.normal(2, 192), y);
+                side.backend.addSquare(x, 0.5f, y);
+                side.backend.magnitudes(x, y);
+                side.backend.layerNorm(x, side.normal(2, 192), side.normal(3, 192), 1e-6f, y);
+                side.backend.softmax(x, 1, y);
+                side.backend.quantize(x, CodesContractTest.uniform(32, 0.1f), 0,
+                        View.over(side.scope.buffer(DataType.INT8, 256 * 192), 256, 192));
+                side.backend.linear(x, CodesContractTest.uniform(32, 0.1f), side.backend.linear(side.scope, codes(192 * 256),
+                        steps(256), 192, side.bias(true, 256)), side.scope.floats(256, 256));
+                return y;
+            });
+            losses(backend, ScoreProblem.linear(640, 320, 384), Operand.RIGHT);
+            losses(backend, ScoreProblem.attention(2, 3, 64, 64, 64), Operand.RIGHT);
+            for (String entry : List.of("gelu_forward_f32", "gelu_backward_f32", "add_repeated_f32", "multiply_repeated_f32",
+                    "add_square_f32", "magnitude_f32", "layernorm_forward_f32", "softmax_forward_f32", "quantize_dense_s8",
+                    "quantize_matrix_s8", "matmul_tile128_s8", "score_tile128_s8", "score_tile64_s8", "score_quantize_s8")) {
+                EmulatedGpu.Counts counts = gpu.counts(entry);
+                assertTrue(counts.launches() > 0, entry);
+                assertEquals(0, counts.localRequests(), entry + ": local memory");
+                // outputs and weights to compare with are read once for all candidates, by halves of sectors
+                if (!entry.startsWith("score_tile")) {
+                    assertEquals(counts.leastSectors(), counts.globalSectors(), entry + ": sectors of global memory");
+                }
+            }
+            for (String entry : List.of("matmul_tile128_s8", "score_tile128_s8", "score_tile64_s8")) {
+                assertEquals(0, gpu.counts(entry).bankConflicts(), entry + ": bank conflicts");
+            }
+        } finally {
+            gpu.close();
+        }
+    }
+
+    private static void run(Backend backend) {
+        operations().values().forEach(operation -> Side.run(backend, operation));
+        problems().forEach(problem -> searched(problem).forEach(searched -> losses(backend, problem, searched)));
+    }
+
     private static Map<String, double[]> results(int capability, boolean ptx) {
         Map<String, double[]> results = new LinkedHashMap<>();
         try (CudaBackend backend = BackendUnderTest.emulated(capability, ptx)) {
@@ -120,6 +188,17 @@ class EveryKernelTest {
             side.backend.copy(codes.transpose(), copy);
             side.backend.copy(copy, y);
         }, 33, 65));
+        for (Left twin : new Left[] {Left.GELU_TWIN, Left.SOFTMAX_TWIN, Left.SOFTMAX_NEAREST}) {
+            for (int range = 0; range < 2; range++) {
+                int own = range;
+                all.put("codes of " + twin + ", range " + range, side -> result(side, y -> {
+                    View codes = View.over(side.scope.buffer(DataType.INT8, 1003), 1003);
+                    side.backend.quantize(side.normal(1, 1003), ScoreProblem.linear(1, 1, 1).with(twin).leftGrids(BITS, 0, 1).get(0), own,
+                            codes);
+                    side.backend.copy(codes, y);
+                }, 1003));
+            }
+        }
         all.put("maxima", side -> floats(side, side.backend.maxima(side.normal(1, 5, 3, 217), true)));
         all.put("sums of rows", side -> {
             double[] sums = side.backend.rowSums(side.normal(1, 11, 217));
@@ -131,6 +210,14 @@ class EveryKernelTest {
             all.put("product of codes, " + rows + " rows", side -> result(side, y -> side.backend.linear(side.normal(1, rows, 97),
                     CodesContractTest.uniform(32, 0.1f), side.backend.linear(side.scope, codes(133 * 97), steps(133), 97,
                             side.bias(true, 133)), y), rows, 133));
+        }
+        for (Left twin : new Left[] {Left.UNIFORM, Left.GELU_TWIN, Left.SOFTMAX_NEAREST}) {
+            ScoreProblem grids = ScoreProblem.linear(1, 1, 1).with(twin);
+            all.put("batched product of codes, " + twin, side -> result(side, c -> side.backend.matmul(side.normal(1, 2, 3, 33, 45),
+                    grids.leftGrids(BITS, 0, 1), side.normal(2, 2, 3, 45, 29), grids.rightGrids(BITS, 0, 1), c), 2, 3, 33, 29));
+            all.put("the same of columns, " + twin, side -> result(side, c -> side.backend.matmul(
+                    side.normal(1, 2, 3, 45, 33).transpose(), grids.leftGrids(BITS, 0, 1), side.normal(2, 2, 3, 29, 45).transpose(),
+                    grids.rightGrids(BITS, 0, 1), c), 2, 3, 33, 29));
         }
         all.put("product without cuBLAS", side -> result(side, c -> side.backend.matmul(side.normal(1, 3, 37, 45),
                 side.normal(2, 3, 45, 29), c), 3, 37, 29));
