@@ -143,6 +143,8 @@ template <int ROWS, int COLUMNS, int WARPS_A, int WARPS_B> struct Int8Tile {
 
     // Adds the product of a slice of A and one of B.
     static __device__ __forceinline__ void multiply(Sums& sums, const SliceA& a, const signed char* b) {
+        // the lanes may have gone different ways before, and nothing but this makes them meet
+        __syncwarp();
         unsigned low_a[FRAGMENTS_A][4], high_a[FRAGMENTS_A][4];
         UNROLLED
         for (int i = 0; i < FRAGMENTS_A; i++) {

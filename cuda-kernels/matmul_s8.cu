@@ -24,6 +24,25 @@ struct CodeProduct {
 
 namespace matmul {
 
+// Calls store(row, column, values) for every group of STEP neighbours of this thread that lies within [n, m].
+template <class Tile, int STEP, class F> __device__ __forceinline__ void each_sum(long long row, long long column, long long n,
+        long long m, F store, const float (&values)[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4]) {
+    UNROLLED
+    for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+        UNROLLED
+        for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+            UNROLLED
+            for (int s = 0; s < 4; s += STEP) {
+                long long at_row = row + Tile::row(i, s);
+                long long at_column = column + Tile::column(j, s);
+                if (at_row < n && at_column < m) {
+                    store(at_row, at_column, &values[i][j][s]);
+                }
+            }
+        }
+    }
+}
+
 // bias and steps (a scale for each column, instead of grids of B) are null where they do not apply.
 template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p, const signed char* a, const signed char* b,
         float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
@@ -91,19 +110,16 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                 }
             }
         }
-        UNROLLED
-        for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
-            UNROLLED
-            for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
-                UNROLLED
-                for (int s = 0; s < 4; s++) {
-                    long long at_row = row + Tile::row(i, s);
-                    long long at_column = column + Tile::column(j, s);
-                    if (at_row < p.n && at_column < p.m) {
-                        tile_c[at_row * p.row_stride + at_column * p.column_stride] = values[i][j][s];
-                    }
-                }
-            }
+        // a thread has pairs of neighbours in a row: stored at once, a warp fills whole sectors of memory
+        if (p.column_stride == 1 && p.row_stride % 2 == 0 && p.m % 2 == 0 && (reinterpret_cast<unsigned long long>(tile_c) & 7) == 0) {
+            each_sum<Tile, 2>(row, column, p.n, p.m, [&](long long at_row, long long at_column, const float* value) {
+                // through the intrinsic: a plain store of a pair nvcc makes into two
+                __stcg(reinterpret_cast<float2*>(tile_c + at_row * p.row_stride + at_column), make_float2(value[0], value[1]));
+            }, values);
+        } else {
+            each_sum<Tile, 1>(row, column, p.n, p.m, [&](long long at_row, long long at_column, const float* value) {
+                tile_c[at_row * p.row_stride + at_column * p.column_stride] = value[0];
+            }, values);
         }
     }
 }

@@ -52,7 +52,7 @@ class ScoreContractTest {
 
     @ParameterizedTest(name = "{0} x {1} x {2}")
     @CsvSource({"1, 1, 1", "1, 17, 6", "13, 17, 6", "4, 65, 13", "197, 65, 17", "65, 197, 197", "1, 768, 12", "200, 1537, 12",
-        "700, 33, 576"})
+        "700, 33, 576", "637, 321, 381"})
     void aLinearLayerOfAnySize(int n, int k, int m) {
         agrees(ScoreProblem.linear(n, k, m), 6, 3);
         agrees(ScoreProblem.linear(n, k, m).with(Left.FLOAT), 6, 3);

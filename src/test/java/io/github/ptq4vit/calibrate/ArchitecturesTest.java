@@ -106,7 +106,7 @@ class ArchitecturesTest {
             assertTrue(error > 0 && error <= LOSS * power, config.name() + ": relative squared error " + error / power);
         }
         float[] logits = reproducible(backend, checkpoint, pixels);
-        BackendUnderTest.quickGpu().forEach(gpu -> {
+        BackendUnderTest.quickGpus().forEach(gpu -> {
             try (Backend other = gpu.open().get()) {
                 assertArrayEquals(logits, reproducible(other, checkpoint, pixels), "the same bits with every backend");
             }
