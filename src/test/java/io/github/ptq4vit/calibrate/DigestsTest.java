@@ -59,7 +59,7 @@ class DigestsTest {
     static Stream<BackendUnderTest> paths() {
         return Stream.concat(Stream.of(new BackendUnderTest("cpu", () -> new CpuBackend(2)),
                 new BackendUnderTest("cpu-float-products", () -> CpuBackend.withFloatProducts(2))),
-                EmulatedGpu.isBuilt() ? BackendUnderTest.quickGpu().map(gpu -> new BackendUnderTest("cuda-emulated", gpu.open()))
+                EmulatedGpu.isBuilt() ? BackendUnderTest.quickGpus().map(gpu -> new BackendUnderTest("cuda-emulated", gpu.open()))
                         : Stream.empty());
     }
 
