@@ -4,19 +4,19 @@
 
 // codes[i] = code of x[i] in one range of a grid, i < n. Launch: any number of blocks; four at a time where aligned.
 KERNEL quantize_dense_s8(const float* x, signed char* codes, long long n, const CodeGrid* grids, int range) {
-    CodeGrid grid = grids[0];
+    Coder coder(grids, 0);
     bool aligned = aligned16(x) && (reinterpret_cast<unsigned long long>(codes) & 3) == 0;
     long long vectors = aligned ? n / 4 : 0;
     for (long long i = grid_thread(); i < vectors; i += grid_threads()) {
         Four pack = load_four(x + 4 * i);
         unsigned word = 0;
         for (int j = 0; j < 4; j++) {
-            word |= (unsigned) (code_of(grid, range, pack.v[j]) & 255) << 8 * j;
+            word |= (unsigned) (coder.code(range, pack.v[j]) & 255) << 8 * j;
         }
         reinterpret_cast<unsigned*>(codes)[i] = word;
     }
     for (long long i = 4 * vectors + grid_thread(); i < n; i += grid_threads()) {
-        codes[i] = (signed char) code_of(grid, range, x[i]);
+        codes[i] = (signed char) coder.code(range, x[i]);
     }
 }
 
@@ -45,17 +45,17 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
     long long first_k = 64ll * blockIdx.x;
     for (long long z = blockIdx.z; z < shape.images * shape.heads; z += gridDim.z) {
         long long head = z % shape.heads;
-        CodeGrid grid = grids[grid_count == 1 ? 0 : head];
+        Coder coder(grids, grid_count == 1 ? 0 : head);
         const float* source = x + z / shape.heads * shape.image_stride + head * shape.head_stride;
         for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) {
             int r = along_rows ? i & 63 : i >> 6;
             int c = along_rows ? i >> 6 : i & 63;
             bool inside = first_row + r < shape.rows && first_k + c < shape.k;
-            float value = inside ? source[(first_row + r) * shape.row_stride + (first_k + c) * shape.k_stride] : 0.0f;
-            for (int range = 0; range < shape.ranges; range++) {
-                int code = inside && range < grid.ranges ? code_of(grid, range, value) : 0;
+            // NaN has code 0
+            float value = inside ? source[(first_row + r) * shape.row_stride + (first_k + c) * shape.k_stride] : nanf("");
+            coder.each(shape.ranges, value, [&](int range, int code) {
                 reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
-            }
+            });
         }
         __syncthreads();
         for (int range = 0; range < shape.ranges; range++) {

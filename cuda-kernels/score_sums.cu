@@ -91,16 +91,15 @@ KERNEL __launch_bounds__(256, 3) score_quantize_s8(score::CodeShape p, const flo
         int scale = p.scales == 1 ? 0 : entry.grid;
         for (int index = 0; index < counts[scale]; index++) {
             long long candidate = lists[scale * p.most + index];
-            const CodeGrid& grid = grids[candidate * p.grids + (p.grids == 1 ? 0 : entry.grid)];
-            for (int range = 0; range < p.ranges; range++) {
-                UNROLLED
-                for (int i = 0; i < OWN; i++) {
-                    int at = i * 256 + (int) threadIdx.x;
-                    int r = along_rows ? at & 63 : at >> 6;
-                    int c = along_rows ? at >> 6 : at & 63;
-                    int code = range < grid.ranges ? code_of(grid, range, numbers[i]) : 0;
+            Coder coder(grids, candidate * p.grids + (p.grids == 1 ? 0 : entry.grid));
+            UNROLLED
+            for (int i = 0; i < OWN; i++) {
+                int at = i * 256 + (int) threadIdx.x;
+                int r = along_rows ? at & 63 : at >> 6;
+                int c = along_rows ? at >> 6 : at & 63;
+                coder.each(p.ranges, numbers[i], [&](int range, int code) {
                     reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
-                }
+                });
             }
             __syncthreads();
             for (int range = 0; range < p.ranges; range++) {

@@ -73,12 +73,20 @@ public record CodeGrid(List<CodeRange> ranges, boolean nearest, Optional<CodeTab
         return new CodeGrid(ranges, nearest, table, other);
     }
 
-    /** This, for operations to which rows mean nothing; throws if it has a row scale. */
-    public CodeGrid withoutRowScale() {
-        if (rows != RowScale.NONE) {
-            throw new IllegalArgumentException("Only the left operand of a product of attention may have a row scale, not " + this);
+    /** This; throws if it has a row scale, or one beside those that are allowed. */
+    public CodeGrid requireRows(RowScale... allowed) {
+        if (rows != RowScale.NONE && !List.of(allowed).contains(rows)) {
+            throw new IllegalArgumentException("Here an operand may not have the row scale " + rows + ": " + this);
+        }
+        if (rows == RowScale.RANGE && table.isEmpty() && (nearest || ranges.size() != 1)) {
+            throw new IllegalArgumentException("Rows with ranges of their own have one range of codes or a table: " + this);
         }
         return this;
+    }
+
+    /** Whether the first of two ranges has neither limits nor a rule or table in common with the second: searches for that one share it. */
+    public boolean isFirstRangeApart() {
+        return !nearest && table.isEmpty() && ranges.get(0).isUnlimited();
     }
 
     /** The code of a value in one of the ranges: the plain definition that every backend agrees with to the last bit. */

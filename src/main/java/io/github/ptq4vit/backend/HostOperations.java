@@ -39,6 +39,10 @@ public final class HostOperations {
 
     /** See {@link Backend#decoded}: replaces numbers, in rows of {@code columns}, by what their codes stand for. */
     public static void decode(float[] x, int columns, CodeGrid grid) {
+        if (grid.rows() == RowScale.RANGE) {
+            decodeRows(x, columns, grid);
+            return;
+        }
         if (grid.ranges().size() == 1 && grid.table().isEmpty() && grid.ranges().get(0).isUnlimited()) {
             decode(x, grid.ranges().get(0));
         } else {
@@ -47,6 +51,19 @@ public final class HostOperations {
             }
         }
         divideBySums(x, columns, grid.rows());
+    }
+
+    private static void decodeRows(float[] x, int columns, CodeGrid grid) {
+        for (int row = 0; row < x.length; row += columns) {
+            RowRange range = RowRange.of(x, row, row + columns, grid);
+            for (int i = row; i < row + columns; i++) {
+                float sum = 0;
+                for (int part = 0; part < grid.ranges().size(); part++) {
+                    sum += range.code(grid, part, x[i]) * grid.ranges().get(part).step();
+                }
+                x[i] = sum * range.size();
+            }
+        }
     }
 
     /** The same as {@link CodeRange#code} times step, for the compiler to make wide instructions of. */

@@ -37,7 +37,8 @@ final class LogarithmicLevels {
             } else {
                 coarse[i + 1] = (byte) Math.round(value * Byte.MAX_VALUE);
             }
-            bounds[i] = next(i == 0 ? 0 : bounds[i - 1], nearest(value * StrictMath.pow(2, -ratio / (2 * OCTAVE)) * top));
+            double lower = i == 0 ? 0 : level(levels - i, ratio);
+            bounds[i] = next(i == 0 ? 0 : bounds[i - 1], nearest((value + lower) / 2 * top));
         }
         float step = Math.max(top / Byte.MAX_VALUE, Float.MIN_NORMAL * (1 << MOST_SHIFT));
         return two ? CodeGrid.of(new CodeTable(bounds, coarse, fine), step, Math.scalb(step, -shift))

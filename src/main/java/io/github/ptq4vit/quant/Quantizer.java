@@ -97,7 +97,7 @@ public sealed interface Quantizer {
 
     /**
      * Logarithmic levels for numbers that are not negative (AdaLog, Wu et al., arXiv 2407.12951): 0 and {@code top * 2^(-i k / 37)}
-     * for i from 0 to 2^b - 2, told apart by the geometric means of neighbours. The levels are rounded to signed bytes of one
+     * for i from 0 to 2^b - 2, told apart by the means of neighbours. The levels are rounded to signed bytes of one
      * or two scales ({@link LogarithmicLevels}), so that products of codes are products of bytes.
      *
      * @param top the largest level, positive

@@ -126,15 +126,16 @@ public final class PlainBackend implements Backend {
         for (int i = 0; i < out.length; i++) {
             out[i] = layer.bias()[i % layer.outputs()];
         }
-        for (int range = 0; range < grid.withoutRowScale().ranges().size(); range++) {
-            double[] codes = codes(in, grid, range);
+        double[] sizes = sizes(in, x.size(-1), grid.requireRows(RowScale.RANGE));
+        for (int range = 0; range < grid.ranges().size(); range++) {
+            double[] codes = codes(in, x.size(-1), grid, range);
             for (int i = 0; i < out.length; i++) {
                 int column = i % layer.outputs();
                 double sum = 0;
                 for (int k = 0; k < layer.inputs(); k++) {
                     sum += codes[i / layer.outputs() * layer.inputs() + k] * layer.weights()[column * layer.inputs() + k];
                 }
-                out[i] += sum * layer.steps()[column] * grid.ranges().get(range).step();
+                out[i] += sum * layer.steps()[column] * grid.ranges().get(range).step() * sizes[i / layer.outputs()];
             }
         }
         write(out, y);
@@ -166,15 +167,18 @@ public final class PlainBackend implements Backend {
                 throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
             }
             double[] sum = new double[left.size(0) * right.size(1)];
+            double[] lefts = sizes(read(left), left.size(1), gridA);
+            double[] columns = sizes(read(right.transpose()), right.size(0), gridB.requireRows(RowScale.RANGE));
             for (int range = 0; range < gridA.ranges().size(); range++) {
                 double scale = (double) gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
-                double[] products = product(codes(read(left), gridA, range), codes(read(right), gridB, 0), left.size(0),
-                        left.size(1), right.size(1));
+                double[] rights = codes(read(right.transpose()), right.size(0), gridB, 0);
+                double[] products = product(codes(read(left), left.size(1), gridA, range), transposed(rights, right.size(1)),
+                        left.size(0), left.size(1), right.size(1));
                 for (int j = 0; j < sum.length; j++) {
-                    sum[j] += scale * products[j];
+                    sum[j] += scale * products[j] * lefts[j / right.size(1)] * columns[j % right.size(1)];
                 }
             }
-            double[] shares = gridA.rows() == RowScale.SUM ? rowSums(decoded(read(left), gridA), left.size(1)) : new double[0];
+            double[] shares = gridA.rows() == RowScale.SUM ? rowSums(decoded(read(left), left.size(1), gridA), left.size(1)) : new double[0];
             for (int j = 0; j < sum.length && shares.length > 0; j++) {
                 sum[j] /= shares[j / right.size(1)] == 0 ? 1 : shares[j / right.size(1)];
             }
@@ -307,7 +311,7 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void decoded(View x, CodeGrid grid, View y) {
-        double[] numbers = decoded(dense(x), grid);
+        double[] numbers = decoded(dense(x), x.size(-1), grid);
         double[] sums = rowSums(numbers, x.size(-1));
         for (int i = 0; i < numbers.length && grid.rows() == RowScale.SUM; i++) {
             double sum = sums[i / x.size(-1)];
@@ -316,13 +320,14 @@ public final class PlainBackend implements Backend {
         write(numbers, dense(y, x));
     }
 
-    /** What codes stand for before the row scale. */
-    private static double[] decoded(double[] numbers, CodeGrid grid) {
+    /** What codes stand for before rows are divided by sums. */
+    private static double[] decoded(double[] numbers, int columns, CodeGrid grid) {
         double[] sum = new double[numbers.length];
+        double[] sizes = sizes(numbers, columns, grid);
         for (int range = 0; range < grid.ranges().size(); range++) {
-            double[] codes = codes(numbers, grid, range);
+            double[] codes = codes(numbers, columns, grid, range);
             for (int i = 0; i < sum.length; i++) {
-                sum[i] += codes[i] * grid.ranges().get(range).step();
+                sum[i] += codes[i] * grid.ranges().get(range).step() * sizes[i / columns];
             }
         }
         return sum;
@@ -368,6 +373,47 @@ public final class PlainBackend implements Backend {
         if (!open.isEmpty()) {
             throw new BackendException(open.size() + " scopes were never closed");
         }
+    }
+
+    /** The same of rows, which may have a range of their own. */
+    private static double[] codes(double[] numbers, int columns, CodeGrid grid, int range) {
+        if (grid.rows() != RowScale.RANGE) {
+            return codes(numbers, grid, range);
+        }
+        double[] codes = new double[numbers.length];
+        float[] floats = floats(numbers);
+        for (int i = 0; i < codes.length; i++) {
+            int row = i / columns * columns;
+            codes[i] = RowRange.of(floats, row, row + columns, grid).code(grid, range, floats[i]);
+        }
+        return codes;
+    }
+
+    /** The range of each row, or 1. */
+    private static double[] sizes(double[] numbers, int columns, CodeGrid grid) {
+        double[] sizes = new double[numbers.length / columns];
+        float[] floats = floats(numbers);
+        for (int row = 0; row < sizes.length; row++) {
+            sizes[row] = grid.rows() == RowScale.RANGE
+                    ? RowRange.of(floats, row * columns, (row + 1) * columns, grid).size() : 1;
+        }
+        return sizes;
+    }
+
+    private static float[] floats(double[] numbers) {
+        float[] floats = new float[numbers.length];
+        for (int i = 0; i < floats.length; i++) {
+            floats[i] = (float) numbers[i];
+        }
+        return floats;
+    }
+
+    private static double[] transposed(double[] rows, int count) {
+        double[] result = new double[rows.length];
+        for (int i = 0; i < rows.length; i++) {
+            result[i % (rows.length / count) * count + i / (rows.length / count)] = rows[i];
+        }
+        return result;
     }
 
     /** Codes of numbers in one range, of their float32 values. */

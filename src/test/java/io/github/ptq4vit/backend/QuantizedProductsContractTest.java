@@ -68,8 +68,48 @@ class QuantizedProductsContractTest {
         }
     }
 
+    @ParameterizedTest(name = "{0} rows, {1} inputs, {2} outputs")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "17, 65, 1", "197, 192, 65", "5, 768, 17"})
+    void rowsOfALayersInputMayHaveRangesOfTheirOwn(int rows, int inputs, int outputs) {
+        for (CodeGrid grid : rowGrids()) {
+            for (boolean bias : new boolean[] {true, false}) {
+                float[] steps = new float[outputs];
+                Arrays.fill(steps, 0.001f);
+                close(side -> linear(side, rows, inputs, grid, steps, side.bias(bias, outputs)), grid.toString());
+            }
+        }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} x {2}")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "13, 17, 1", "197, 64, 197", "65, 197, 64"})
+    void rowsAndColumnsOfAttentionMayHaveRangesOfTheirOwn(int n, int k, int m) {
+        CodeGrid fixed = CodesContractTest.uniform(8, 0.3f);
+        CodeGrid own = CodesContractTest.uniform(8, 1f / 15).with(RowScale.RANGE);
+        for (boolean transposed : new boolean[] {true, false}) {
+            for (CodeGrid left : rowGrids()) {
+                close(side -> attention(side, n, k, m, List.of(left), List.of(own), transposed), left.toString());
+                close(side -> attention(side, n, k, m, List.of(left), List.of(fixed), transposed), left.toString());
+            }
+            close(side -> attention(side, n, k, m, List.of(fixed), List.of(own), transposed), "columns");
+            close(side -> attention(side, n, k, m, List.of(CodesContractTest.levels().get(0).with(RowScale.SUM)), List.of(own),
+                    transposed), "sums and columns");
+        }
+    }
+
+    private static List<CodeGrid> rowGrids() {
+        return List.of(CodesContractTest.uniform(8, 0.9f / 15).with(RowScale.RANGE),
+                CodesContractTest.uniform(128, 1f / 255).with(RowScale.RANGE), CodesContractTest.uniform(2, 0.3f).with(RowScale.RANGE),
+                CodesContractTest.levels().get(0).with(RowScale.RANGE));
+    }
+
+    private void close(Function<Side, View> operation, String what) {
+        double[] truth = Side.truth(operation);
+        double largest = Arrays.stream(truth).map(Math::abs).max().orElse(0);
+        Close.assertWithin(Side.run(backend, operation), truth, i -> 16 * Close.U * (Math.abs(truth[i]) + largest), what);
+    }
+
     @Test
-    void aLinearLayerHasNoRowScale() {
+    void aLinearLayerHasNoRowSums() {
         assertThrows(IllegalArgumentException.class, () -> Side.run(backend, side -> linear(side, 2, 4,
                 CodesContractTest.uniform(128, 0.02f).with(RowScale.SUM), new float[] {1}, side.bias(false, 1))));
     }

@@ -21,7 +21,7 @@ final class Decoder {
         for (int start = 0; start < x.limit(); start += piece.length) {
             float[] own = x.limit() - start < piece.length ? new float[x.limit() - start] : piece;
             x.get(start, own);
-            if (grid.table().isPresent()) {
+            if (grid.table().isPresent() && grid.rows() != RowScale.RANGE) {
                 lookUp(own, grid.table().get(), grid);
                 HostOperations.divideBySums(own, columns, grid.rows());
             } else {

@@ -54,7 +54,7 @@ final class IntegerProducts {
         CudaLinear weights = CudaLinear.of(linear, true, x, y);
         int rows = Math.toIntExact(x.elements() / weights.inputs());
         try (CudaScope scope = new CudaScope(device.memory())) {
-            long grids = GridTable.upload(device, scope, List.of(grid));
+            long grids = GridTable.upload(device, scope, List.of(grid.requireRows()));
             Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), grids, 1, grid.ranges().size());
             multiply(a, weights.weights(), y.reshape(1, 1, rows, weights.outputs()), grids, 1, 0, 1, weights);
         }
@@ -72,6 +72,7 @@ final class IntegerProducts {
         }
         checkGrids(gridsA, heads);
         checkGrids(gridsB, heads);
+        gridsB.forEach(CodeGrid::requireRows);
         checkLength(a.size(3));
         try (CudaScope scope = new CudaScope(device.memory())) {
             long tableA = GridTable.upload(device, scope, gridsA);
