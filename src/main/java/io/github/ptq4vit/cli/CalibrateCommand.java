@@ -2,7 +2,6 @@ package io.github.ptq4vit.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.Checkpoint;
-import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.backend.Backend;
@@ -67,19 +66,26 @@ final class CalibrateCommand implements Callable<Integer> {
         }
         Existing existing = resume ? Existing.RESUME : force ? Existing.REPLACE : Existing.REFUSE;
         Path folder = out.orElseGet(() -> Path.of(defaultName(config)));
-        if (OutputFolder.inspect(folder, existing) == OutputFolder.COMPLETE) {
-            complete(folder);
-            return 0;
-        }
-        ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
-        CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, config.seed(),
-                common.decoders());
-        try (Backend backend = common.open()) {
-            CalibrationResult result = job.run(backend, config, folder, existing);
-            print(source, result, backend.device().backend(), folder);
+        try (OutputFolder output = OutputFolder.open(folder, existing)) {
+            if (output.state() == OutputFolder.State.COMPLETE) {
+                complete(folder);
+            } else {
+                calibrate(config, output);
+            }
         }
         return 0;
+    }
+
+    private void calibrate(Recipe config, OutputFolder output) {
+        WeightsWatch weights = WeightsWatch.of(model);
+        ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
+        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, config.seed(),
+                common.decoders());
+        try (Backend backend = common.open()) {
+            CalibrationResult result = job.run(backend, config, output);
+            print(source, result, backend.device().backend(), output.path());
+        }
     }
 
     private String defaultName(Recipe config) {
@@ -88,7 +94,6 @@ final class CalibrateCommand implements Callable<Integer> {
     }
 
     private void complete(Path folder) {
-        CheckpointWriter.tidy(folder);
         int layers = Checkpoint.read(folder).model().layers().size();
         Console.note(folder + ": is complete, there is nothing to continue");
         if (common.json()) {

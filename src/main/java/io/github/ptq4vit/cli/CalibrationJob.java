@@ -3,8 +3,8 @@ package io.github.ptq4vit.cli;
 import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.CheckpointWriter;
-import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.Fingerprints;
+import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.DeviceInfo;
@@ -16,8 +16,6 @@ import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
-import io.github.ptq4vit.tensor.TensorSource;
-import io.github.ptq4vit.tensor.WeightFiles;
 import java.lang.reflect.RecordComponent;
 import java.math.BigDecimal;
 import java.nio.file.Path;
@@ -33,36 +31,38 @@ import java.util.stream.Collectors;
 /** A calibration that ends in a folder. */
 final class CalibrationJob {
     private final ModelSource.Plain model;
+    private final WeightsWatch weights;
     private final ImageTransform transform;
     private final CalibrationImages images;
     /** Hashes take a while, in which other things can be done. */
     private final CompletableFuture<String> weightsHash;
     private final CompletableFuture<String> pixelsHash;
 
-    private CalibrationJob(ModelSource.Plain model, ImageTransform transform, CalibrationImages images,
+    private CalibrationJob(ModelSource.Plain model, WeightsWatch weights, ImageTransform transform, CalibrationImages images,
             CompletableFuture<String> weightsHash) {
         this.model = model;
+        this.weights = weights;
         this.transform = transform;
         this.images = images;
         this.weightsHash = weightsHash;
         this.pixelsHash = CompletableFuture.supplyAsync(() -> Fingerprints.ofPixels(images.pixels()));
     }
 
-    /** Loads the images: the first {@code count} readable ones in the order that the seed gives. */
-    static CalibrationJob prepare(ModelSource.Plain model, ImageTransform transform, Path folder, int count, long seed,
-            int decoders) {
+    /**
+     * Loads the images: the first {@code count} readable ones in the order that the seed gives.
+     *
+     * @param weights watched since before the model was read
+     */
+    static CalibrationJob prepare(ModelSource.Plain model, WeightsWatch weights, ImageTransform transform, Path folder, int count,
+            long seed, int decoders) {
         ImageFolder images = ImageFolder.open(folder);
-        CompletableFuture<String> weightsHash = CompletableFuture.supplyAsync(() -> {
-            try (TensorSource file = WeightFiles.open(model.file())) {
-                return Fingerprints.ofFiles(file.files());
-            }
-        });
+        CompletableFuture<String> weightsHash = CompletableFuture.supplyAsync(weights::hash);
         try (ImageLoader loader = ImageLoader.first(count, images, images.shuffled(seed), transform, count, decoders)) {
             Batch batch = loader.next();
             if (!loader.skipped().isEmpty()) {
                 Console.note(loader.skipped().size() + " damaged images were left out and replaced by others");
             }
-            return new CalibrationJob(model, transform, new CalibrationImages(batch.ids(), batch.pixels()), weightsHash);
+            return new CalibrationJob(model, weights, transform, new CalibrationImages(batch.ids(), batch.pixels()), weightsHash);
         }
     }
 
@@ -75,21 +75,43 @@ final class CalibrationJob {
         }
     }
 
-    /** Calibrates and writes; after a failure nothing is left that cannot be continued. */
-    CalibrationResult run(Backend backend, Recipe config, Path out, Existing existing) {
-        CheckpointWriter writer = CheckpointWriter.open(out, existing, model.model(), transform.toString(),
-                provenance(config, backend.device()));
+    /**
+     * Calibrates and writes; after a failure nothing is left that cannot be continued.
+     *
+     * @throws ArtifactException if the weights have changed meanwhile: what was calculated with the old ones is kept if it is
+     *     certain, and nothing is finished
+     */
+    CalibrationResult run(Backend backend, Recipe config, OutputFolder out) {
+        CheckpointWriter writer = CheckpointWriter.open(out, model.model(), transform.toString(), provenance(config, backend.device()));
         try (Bar bar = new Bar("calibrate", model.config().layers().size())) {
             CalibrationResult result = Calibrator.of(model.model()).on(backend).config(config).resume(writer.finished())
-                    .network(writer.network()).onNetwork(writer::network).onUnit(writer::unit).progress((step, done, total) -> bar.to(done, total, step)).run(images);
-            writer.finish();
+                    .network(writer.network()).onNetwork(network -> {
+                        weights.requireUnchanged();
+                        writer.network(network);
+                    }).onUnit((unit, layers) -> {
+                        weights.requireUnchanged();
+                        writer.unit(unit, layers);
+                    }).progress((step, done, total) -> bar.to(done, total, step)).run(images);
+            finish(writer);
             return result;
         } catch (RuntimeException | Error e) {
             if (writer.abandon()) {
-                Console.note("kept: " + out + ", " + writer.extent() + "; --resume continues");
+                Console.note("kept: " + out.path() + ", " + writer.extent() + "; --resume continues");
             }
             throw e;
         }
+    }
+
+    private void finish(CheckpointWriter writer) {
+        weights.requireUnchanged();
+        try {
+            weights.requireUnchanged(done(weightsHash));
+        } catch (ArtifactException e) {
+            // changed behind the back of sizes and times: nobody knows which units saw it
+            writer.discard();
+            throw e;
+        }
+        writer.finish();
     }
 
     /**

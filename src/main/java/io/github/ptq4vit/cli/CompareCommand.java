@@ -2,11 +2,11 @@ package io.github.ptq4vit.cli;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.Fingerprints;
 import io.github.ptq4vit.artifact.OutputFolder;
+import io.github.ptq4vit.artifact.OutputLock;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.evaluate.Classifier;
@@ -19,8 +19,6 @@ import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.image.Labels;
 import io.github.ptq4vit.model.KnownModel;
 import io.github.ptq4vit.quant.BitWidths;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -86,14 +84,21 @@ final class CompareCommand implements Callable<Integer> {
         if (count < 1) {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
+        Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
+        try (OutputLock lock = OutputLock.inFolder(target)) {
+            compare(configs, target);
+        }
+        return 0;
+    }
+
+    private void compare(List<Recipe> configs, Path target) {
+        WeightsWatch weights = WeightsWatch.of(model);
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
         ImageTransform transform = images.transform(source.transform(), source.config(), common);
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
         Labels truth = Labels.of(labels, folder, classes);
-        Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
-        makeFolder(target);
-        CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, seed, common.decoders());
+        CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, seed, common.decoders());
         try (Backend backend = common.open()) {
             for (Recipe config : configs) {
                 calibrate(job, backend, config, target.resolve(name(config)));
@@ -110,7 +115,6 @@ final class CompareCommand implements Callable<Integer> {
                 models.forEach(Classifier::close);
             }
         }
-        return 0;
     }
 
     private List<Recipe> configs() {
@@ -134,21 +138,15 @@ final class CompareCommand implements Callable<Integer> {
         return String.format(Locale.ROOT, "%s-w%da%d", config.preset(), config.bits().weights(), config.bits().activations());
     }
 
-    private static void makeFolder(Path target) {
-        try {
-            Files.createDirectories(target);
-        } catch (IOException e) {
-            throw new ArtifactException(target + ": the folder cannot be made; choose another place", e);
-        }
-    }
-
     /** Calibrates, or continues; what is complete stays, if it was made of the same. */
     private static void calibrate(CalibrationJob job, Backend backend, Recipe config, Path folder) {
-        if (OutputFolder.inspect(folder, Existing.RESUME) == OutputFolder.COMPLETE) {
-            job.check(Checkpoint.read(folder), config, folder);
-            Console.note(folder + ": is there already");
-        } else {
-            job.run(backend, config, folder, Existing.RESUME);
+        try (OutputFolder output = OutputFolder.open(folder, Existing.RESUME)) {
+            if (output.state() == OutputFolder.State.COMPLETE) {
+                job.check(Checkpoint.read(folder), config, folder);
+                Console.note(folder + ": is there already");
+            } else {
+                job.run(backend, config, output);
+            }
         }
     }
 
@@ -161,7 +159,7 @@ final class CompareCommand implements Callable<Integer> {
 
     private ComparisonFile.State evaluate(List<Classifier> models, ComparisonFile file, ImageFolder folder, Labels truth,
             ImageTransform transform) {
-        ComparisonFile.State state = file.read(models.size());
+        ComparisonFile.State state = file.read(models.size(), folder.size());
         if (state.done() > 0) {
             Console.note("continued after " + state.done() + " of " + folder.size() + " images");
         }

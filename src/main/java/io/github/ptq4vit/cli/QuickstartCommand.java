@@ -5,6 +5,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.artifact.OutputFolder;
+import io.github.ptq4vit.artifact.OutputLock;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.calibrate.CalibrationResult;
@@ -63,13 +65,16 @@ final class QuickstartCommand implements Callable<Integer> {
             throw new ModelException("The example is not at " + example.toAbsolutePath()
                     + "; run ptq4vit from a complete checkout of its repository");
         }
+        WeightsWatch weights = WeightsWatch.of(example);
         ModelSource.Plain source = ModelSource.plain(example, ReadOptions.NONE);
         ImageFolder folder = ImageFolder.open(example.resolve("validation"));
         Labels labels = Labels.read(folder.root().resolve("labels.txt"), folder, source.config().classes());
-        CalibrationJob job = CalibrationJob.prepare(source, source.transform(), example.resolve("calibration"), count, 0,
+        CalibrationJob job = CalibrationJob.prepare(source, weights, source.transform(), example.resolve("calibration"), count, 0,
                 common.decoders());
         if (out.isPresent()) {
-            run(source, job, folder, labels, out.get());
+            try (OutputLock lock = OutputLock.inFolder(out.get())) {
+                run(source, job, folder, labels, out.get());
+            }
         } else {
             try (TemporaryFolder temporary = TemporaryFolder.make()) {
                 run(source, job, folder, labels, temporary.path());
@@ -104,8 +109,10 @@ final class QuickstartCommand implements Callable<Integer> {
     private Row row(CalibrationJob job, Backend backend, Classifier reference, Path target, String preset, int bits,
             ImageFolder folder, Labels labels, ModelSource source) {
         Path quantized = target.resolve(String.format(Locale.ROOT, "%s-w%da%d", preset, bits, bits));
-        CalibrationResult result = job.run(backend, Recipe.preset(preset, new BitWidths(bits, bits)), quantized,
-                Existing.REFUSE);
+        CalibrationResult result;
+        try (OutputFolder output = OutputFolder.open(quantized, Existing.REFUSE)) {
+            result = job.run(backend, Recipe.preset(preset, new BitWidths(bits, bits)), output);
+        }
         try (Classifier classifier = Classifier.of(backend, Checkpoint.read(quantized).model());
                 ImageLoader loader = ImageLoader.all(folder, folder.ids(), source.transform(), BATCH, common.decoders())) {
             return new Row(preset, bits, Evaluator.of(classifier).against(reference).run(loader, labels, done -> {

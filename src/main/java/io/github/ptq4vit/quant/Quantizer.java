@@ -105,10 +105,13 @@ public sealed interface Quantizer {
      * @param bits 2 to 8
      */
     record Logarithmic(float top, int ratio, int bits) implements Quantizer {
+        /** Largest k. */
+        public static final int MOST_RATIO = 60;
+
         public Logarithmic {
-            if (!(top > 0) || Float.isInfinite(top) || ratio < 1 || ratio > 60) {
-                throw new IllegalArgumentException("Logarithmic levels have a positive top and a ratio from 1 to 60, not " + top
-                        + " and " + ratio);
+            if (!(top > 0) || Float.isInfinite(top) || ratio < 1 || ratio > MOST_RATIO) {
+                throw new IllegalArgumentException("Logarithmic levels have a positive top and a ratio from 1 to " + MOST_RATIO + ", not "
+                        + top + " and " + ratio);
             }
         }
 

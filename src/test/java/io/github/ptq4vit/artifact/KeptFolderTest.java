@@ -28,9 +28,11 @@ class KeptFolderTest {
         }
         Checkpoint kept = Checkpoint.read(KEPT);
         Path again = folder.resolve("again");
-        CheckpointWriter writer = CheckpointWriter.open(again, Existing.REFUSE, model, kept.transform(), kept.provenance());
-        TinyModel.units(kept.model().layers()).forEach(writer::unit);
-        writer.finish();
+        try (OutputFolder out = OutputFolder.open(again, Existing.REFUSE)) {
+            CheckpointWriter writer = CheckpointWriter.open(out, model, kept.transform(), kept.provenance());
+            TinyModel.units(kept.model().layers()).forEach(writer::unit);
+            writer.finish();
+        }
         assertEquals(Files.readString(KEPT.resolve("manifest.json")), Files.readString(again.resolve("manifest.json")));
         assertEquals(-1, Files.mismatch(KEPT.resolve("model.safetensors"), again.resolve("model.safetensors")));
         assertEquals(CheckpointWriterTest.contents(KEPT).keySet(), CheckpointWriterTest.contents(again).keySet());

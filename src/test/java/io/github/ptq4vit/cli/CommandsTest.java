@@ -11,6 +11,7 @@ import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.model.ModelReader;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -86,13 +87,15 @@ class CommandsTest extends TinyInput {
         calibrate(out).succeeded();
         Checkpoint whole = Checkpoint.read(out);
         Path cut = folder.resolve("cut");
-        CheckpointWriter writer = CheckpointWriter.open(cut, Existing.REFUSE,
-                ModelReader.read(model, OptionalInt.empty()), whole.transform(), whole.provenance());
-        TinyModel.units(whole.model().layers()).forEach((unit, layers) -> {
-            if (unit.equals("head") || unit.equals("blocks.0")) {
-                writer.unit(unit, layers);
-            }
-        });
+        try (OutputFolder target = OutputFolder.open(cut, Existing.REFUSE)) {
+            CheckpointWriter writer = CheckpointWriter.open(target, ModelReader.read(model, OptionalInt.empty()), whole.transform(),
+                    whole.provenance());
+            TinyModel.units(whole.model().layers()).forEach((unit, layers) -> {
+                if (unit.equals("head") || unit.equals("blocks.0")) {
+                    writer.unit(unit, layers);
+                }
+            });
+        }
         CommandLineRun.of("evaluate", "--model", cut, "--images", images, "--labels", labels)
                 .failed(1, cut, "2 of 4 units", "--resume");
         calibrate(cut).failed(1, cut, "--resume");
