@@ -16,7 +16,6 @@ import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
-import io.github.ptq4vit.tensor.TensorSource;
 import io.github.ptq4vit.tensor.WeightFiles;
 import java.lang.reflect.RecordComponent;
 import java.math.BigDecimal;
@@ -50,11 +49,8 @@ final class CalibrationJob {
     static CalibrationJob prepare(ModelSource.Plain model, ImageTransform transform, Path folder, int count, long seed,
             int decoders) {
         ImageFolder images = ImageFolder.open(folder);
-        CompletableFuture<String> weightsHash = CompletableFuture.supplyAsync(() -> {
-            try (TensorSource file = WeightFiles.open(model.file())) {
-                return Fingerprints.ofFiles(file.files());
-            }
-        });
+        CompletableFuture<String> weightsHash = CompletableFuture.supplyAsync(() ->
+                Fingerprints.ofFiles(WeightFiles.files(model.file())));
         try (ImageLoader loader = ImageLoader.first(count, images, images.shuffled(seed), transform, count, decoders)) {
             Batch batch = loader.next();
             if (!loader.skipped().isEmpty()) {
@@ -131,10 +127,11 @@ final class CalibrationJob {
                 done(pixelsHash), done(weightsHash), versions);
     }
 
-    private static Map<String, Object> settings(CalibrationConfig config) {
+    private Map<String, Object> settings(CalibrationConfig config) {
         Map<String, Object> settings = new LinkedHashMap<>();
         describe(config, "", settings);
         settings.remove("seed");
+        model.options().weightsKey().ifPresent(key -> settings.put("weights_key", key));
         return settings;
     }
 
