@@ -72,7 +72,7 @@ final class CalibrateCommand implements Callable<Integer> {
             return 0;
         }
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, config.seed(),
                 common.decoders());
         try (Backend backend = common.open()) {

@@ -57,6 +57,14 @@ final class CompareCommand implements Callable<Integer> {
             description = "Lines of file and class index for them; without it they lie in one folder per class.")
     private Optional<Path> labels = Optional.empty();
 
+    @Option(names = "--eval-transform", paramLabel = "SETTINGS",
+            description = "As --transform, for the images to evaluate on alone (default: as for calibration).")
+    private Optional<String> evaluationSettings = Optional.empty();
+
+    @Option(names = "--eval-resize", paramLabel = "PIXELS",
+            description = "As --resize, for the images to evaluate on alone; none for images that are cropped already.")
+    private Optional<String> evaluationResize = Optional.empty();
+
     @Option(names = "--presets", paramLabel = "NAMES", split = ",", defaultValue = "base,ptq4vit",
             description = "Which to compare (default: ${DEFAULT-VALUE}).")
     private List<String> presets;
@@ -87,7 +95,11 @@ final class CompareCommand implements Callable<Integer> {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
+        ImageTransform evaluated = ImageOptions.changed(transform, evaluationSettings, evaluationResize, source.config(), common);
+        if (!evaluated.equals(transform)) {
+            Console.note("transform for evaluation: " + evaluated);
+        }
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
         Labels truth = Labels.of(labels, folder, classes);
@@ -104,8 +116,8 @@ final class CompareCommand implements Callable<Integer> {
                 for (CalibrationConfig config : configs) {
                     models.add(Classifier.of(backend, Checkpoint.read(target.resolve(name(config))).model()));
                 }
-                ComparisonFile file = new ComparisonFile(target, settings(job, transform, folder, truth, configs));
-                print(source, configs, evaluate(models, file, folder, truth, transform), backend.device().backend(), target);
+                ComparisonFile file = new ComparisonFile(target, settings(job, evaluated, folder, truth, configs));
+                print(source, configs, evaluate(models, file, folder, truth, evaluated), backend.device().backend(), target);
             } finally {
                 models.forEach(Classifier::close);
             }

@@ -53,7 +53,7 @@ final class EvaluateCommand implements Callable<Integer> {
         ReadOptions read = modelOptions.read(common);
         ModelSource source = ModelSource.read(model, read);
         Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, read.forAnotherFile()));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();
         Labels truth = Labels.of(labels, folder, classes);

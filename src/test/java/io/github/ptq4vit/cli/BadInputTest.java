@@ -222,7 +222,7 @@ class BadInputTest extends TinyInput {
     @Test
     void aTransformThatCannotBeDoneIsNamed() throws IOException {
         Path processor = folder.resolve("preprocessor_config.json");
-        for (String bad : new String[] {"{}", "{\"size\": {\"height\": 32, \"width\": 48}}", "{\"size\": 32, \"resample\": 1}",
+        for (String bad : new String[] {"{}", "{\"size\": {\"height\": 32, \"width\": 48}}", "{\"size\": 32, \"resample\": 9}",
             "{\"size\": 32, \"image_mean\": [0.5], \"image_std\": [1, 1, 1]}", "{\"size\": 32, \"do_rescale\": false}", "{\"size\": 0}"}) {
             Files.writeString(processor, bad);
             calibrate(model).failed(1, processor);
