@@ -53,9 +53,8 @@ final class CompareCommand implements Callable<Integer> {
     @Option(names = "--eval", paramLabel = "DIR", required = true, description = "Images to evaluate on.")
     private Path evaluation;
 
-    @Option(names = "--labels", paramLabel = "FILE",
-            description = "Lines of file and class index for them; without it they lie in one folder per class.")
-    private Optional<Path> labels = Optional.empty();
+    @Mixin
+    private LabelOptions labels;
 
     @Option(names = "--eval-transform", paramLabel = "SETTINGS",
             description = "As --transform, for the images to evaluate on alone (default: as for calibration).")
@@ -102,7 +101,7 @@ final class CompareCommand implements Callable<Integer> {
         }
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
-        Labels truth = Labels.of(labels, folder, classes);
+        Labels truth = labels.labels(folder, classes);
         Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
         makeFolder(target);
         CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, seed, common.decoders());
