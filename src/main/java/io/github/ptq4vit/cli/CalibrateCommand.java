@@ -79,7 +79,7 @@ final class CalibrateCommand implements Callable<Integer> {
     private void calibrate(Recipe config, OutputFolder output) {
         WeightsWatch weights = WeightsWatch.of(model);
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
         CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, config.seed(),
                 common.decoders());
         try (Backend backend = common.open()) {

@@ -155,10 +155,11 @@ final class CalibrationJob {
                 done(pixelsHash), done(weightsHash), versions);
     }
 
-    private static Map<String, Object> settings(Recipe config) {
+    private Map<String, Object> settings(Recipe config) {
         Map<String, Object> settings = new LinkedHashMap<>();
         describe((Record) config, "", settings);
         settings.remove("seed");
+        model.options().weightsKey().ifPresent(key -> settings.put("weights_key", key));
         return settings;
     }
 

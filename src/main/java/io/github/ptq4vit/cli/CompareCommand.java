@@ -51,9 +51,16 @@ final class CompareCommand implements Callable<Integer> {
     @Option(names = "--eval", paramLabel = "DIR", required = true, description = "Images to evaluate on.")
     private Path evaluation;
 
-    @Option(names = "--labels", paramLabel = "FILE",
-            description = "Lines of file and class index for them; without it they lie in one folder per class.")
-    private Optional<Path> labels = Optional.empty();
+    @Mixin
+    private LabelOptions labels;
+
+    @Option(names = "--eval-transform", paramLabel = "SETTINGS",
+            description = "As --transform, for the images to evaluate on alone (default: as for calibration).")
+    private Optional<String> evaluationSettings = Optional.empty();
+
+    @Option(names = "--eval-resize", paramLabel = "PIXELS",
+            description = "As --resize, for the images to evaluate on alone; none for images that are cropped already.")
+    private Optional<String> evaluationResize = Optional.empty();
 
     @Option(names = "--presets", paramLabel = "NAMES", split = ",", defaultValue = "base,ptq4vit",
             description = "Which to compare (default: ${DEFAULT-VALUE}).")
@@ -94,10 +101,14 @@ final class CompareCommand implements Callable<Integer> {
     private void compare(List<Recipe> configs, Path target) {
         WeightsWatch weights = WeightsWatch.of(model);
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
+        ImageTransform evaluated = ImageOptions.changed(transform, evaluationSettings, evaluationResize, source.config(), common);
+        if (!evaluated.equals(transform)) {
+            Console.note("transform for evaluation: " + evaluated);
+        }
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
-        Labels truth = Labels.of(labels, folder, classes);
+        Labels truth = labels.labels(folder, classes);
         CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, seed, common.decoders());
         try (Backend backend = common.open()) {
             for (Recipe config : configs) {
@@ -109,8 +120,8 @@ final class CompareCommand implements Callable<Integer> {
                 for (Recipe config : configs) {
                     models.add(Classifier.of(backend, Checkpoint.read(target.resolve(name(config))).model()));
                 }
-                ComparisonFile file = new ComparisonFile(target, settings(job, transform, folder, truth, configs));
-                print(source, configs, evaluate(models, file, folder, truth, transform), backend.device().backend(), target);
+                ComparisonFile file = new ComparisonFile(target, settings(job, evaluated, folder, truth, configs));
+                print(source, configs, evaluate(models, file, folder, truth, evaluated), backend.device().backend(), target);
             } finally {
                 models.forEach(Classifier::close);
             }

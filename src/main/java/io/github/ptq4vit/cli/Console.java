@@ -3,6 +3,7 @@ package io.github.ptq4vit.cli;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.ptq4vit.tensor.Printable;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,9 +14,9 @@ final class Console {
     private Console() {
     }
 
-    /** A line of a result. */
+    /** A line of a result. Names out of files cannot act on the terminal. */
     static void result(String format, Object... values) {
-        System.out.println(String.format(Locale.ROOT, format, values));
+        System.out.println(Printable.lines(String.format(Locale.ROOT, format, values)));
     }
 
     /** A result as the one JSON object on standard output. */
@@ -25,7 +26,7 @@ final class Console {
 
     /** One line on standard error, whatever line breaks the text has. */
     static void note(String text) {
-        System.err.println(text.strip().replaceAll("\\s*\\R\\s*", " "));
+        System.err.println(Printable.lines(text.strip().replaceAll("\\s*\\R\\s*", " ")));
     }
 
     /**

@@ -30,9 +30,8 @@ final class EvaluateCommand implements Callable<Integer> {
     @Mixin
     private ImageOptions images;
 
-    @Option(names = "--labels", paramLabel = "FILE",
-            description = "Lines of file and class index; without it the images lie in one folder per class.")
-    private Optional<Path> labels = Optional.empty();
+    @Mixin
+    private LabelOptions labels;
 
     @Option(names = "--against", paramLabel = "PATH", description = "A second model, usually float32, to compare with image by image.")
     private Optional<Path> against = Optional.empty();
@@ -52,11 +51,11 @@ final class EvaluateCommand implements Callable<Integer> {
         common.check();
         ReadOptions read = modelOptions.read(common);
         ModelSource source = ModelSource.read(model, read);
-        Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, read));
-        ImageTransform transform = images.transform(source.transform(), source.config(), common);
+        Optional<ModelSource> reference = against.map(path -> ModelSource.read(path, read.forAnotherFile()));
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
         ImageFolder folder = ImageFolder.open(images.folder());
         int classes = source.config().classes();
-        Labels truth = Labels.of(labels, folder, classes);
+        Labels truth = labels.labels(folder, classes);
         try (Backend backend = common.open(); Classifier classifier = classifier(source, backend)) {
             if (reference.isEmpty()) {
                 run(source, Evaluator.of(classifier), folder, truth, transform, backend.device().backend());

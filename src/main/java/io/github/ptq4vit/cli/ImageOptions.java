@@ -5,6 +5,8 @@ import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.ModelException;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 import picocli.CommandLine.Option;
 
 /** Which images, and how they become the model's input. */
@@ -16,7 +18,7 @@ final class ImageOptions {
     private Path folder;
 
     @Option(names = "--transform", paramLabel = "SETTINGS", description = {"Settings that replace the model's own, for example",
-            "resize=248,crop=224,mean=0.5:0.5:0.5,std=0.5:0.5:0.5 (any of them)."})
+            "resize=248,crop=224,mean=0.5:0.5:0.5,std=0.5:0.5:0.5 (any of them);", "also filter, fit, centre and border."})
     private Optional<String> settings = Optional.empty();
 
     @Option(names = "--resize", paramLabel = "PIXELS", description = "Length of the shorter side after resizing; none only crops.")
@@ -29,10 +31,24 @@ final class ImageOptions {
     /**
      * The transform to use, told on standard error.
      *
-     * @param own the model's
+     * @param own gives the model's; not asked for it where the options say all of it
      */
-    ImageTransform transform(ImageTransform own, Architecture model, CommonOptions common) {
-        ImageTransform transform = own;
+    ImageTransform transform(Supplier<ImageTransform> own, Architecture model, CommonOptions common) {
+        ImageTransform base = settings.filter(ImageOptions::isWhole).isPresent()
+                ? ImageTransform.timm(model.imageSize(), 1, ImageTransform.HALF, ImageTransform.HALF) : own.get();
+        ImageTransform transform = changed(base, settings, resize, model, common);
+        Console.note("transform: " + transform);
+        return transform;
+    }
+
+    private static boolean isWhole(String settings) {
+        return Stream.of("resize=", "crop=", "mean=", "std=").allMatch(settings::contains);
+    }
+
+    /** A transform with the settings of options, checked against the model. */
+    static ImageTransform changed(ImageTransform base, Optional<String> settings, Optional<String> resize, Architecture model,
+            CommonOptions common) {
+        ImageTransform transform = base;
         try {
             if (settings.isPresent()) {
                 transform = transform.with(settings.get());
@@ -51,7 +67,6 @@ final class ImageOptions {
             throw new ModelException("The model takes images of " + model.channels() + " channels; only 3 (red, green, blue) "
                     + "can be given from files");
         }
-        Console.note("transform: " + transform);
         return transform;
     }
 }

@@ -22,6 +22,11 @@ final class ModelOptions {
             description = "Side of the model's input; other than the weights', position embeddings are resampled.")
     private Optional<Integer> imageSize = Optional.empty();
 
+    @Option(names = "--weights-key", paramLabel = "KEY",
+            description = {"Which weights of a checkpoint that has several, such as state_dict or model_ema",
+                "(default: timm's order, an exponential moving average first)."})
+    private Optional<String> weightsKey = Optional.empty();
+
     ReadOptions read(CommonOptions common) {
         return read(common::wrong);
     }
@@ -32,7 +37,7 @@ final class ModelOptions {
             throw wrong.apply("The image size must be 1 to " + (1 << 14) + " pixels, for example 224, not " + imageSize.get());
         }
         try {
-            return new ReadOptions(optional(heads), optional(imageSize), arch.map(KnownModel::named));
+            return new ReadOptions(optional(heads), optional(imageSize), arch.map(KnownModel::named), weightsKey);
         } catch (ModelException e) {
             throw wrong.apply(e.getMessage());
         }

@@ -33,9 +33,9 @@ sealed interface ModelSource {
     /**
      * Weights in float32.
      *
-     * @param known which model it was said to be
+     * @param options what was said about it
      */
-    record Plain(String name, Path file, VisionTransformer model, Optional<KnownModel> known) implements ModelSource {
+    record Plain(String name, Path file, VisionTransformer model, ReadOptions options) implements ModelSource {
         @Override
         public Architecture config() {
             return model.config();
@@ -43,12 +43,12 @@ sealed interface ModelSource {
 
         /** Which model of the paper it is: as it was said, else if architecture and name leave no doubt. */
         Optional<KnownModel> paperModel() {
-            return known.or(() -> KnownModel.like(model.config(), name));
+            return options.known().or(() -> KnownModel.like(model.config(), name));
         }
 
         @Override
         public ImageTransform transform() {
-            return ModelTransform.of(model, file, known);
+            return ModelTransform.of(model, file, options.known());
         }
 
         @Override
@@ -101,7 +101,7 @@ sealed interface ModelSource {
             throw new ModelException(path + ": is quantised already; give the model in float32");
         }
         Path file = WeightFiles.resolve(path);
-        return new Plain(name(path), file, ModelReader.read(file, options), options.known());
+        return new Plain(name(path), file, ModelReader.read(file, options, note -> Console.note(file + ": " + note)), options);
     }
 
     private static boolean insideCheckpoint(Path path) {
@@ -113,6 +113,6 @@ sealed interface ModelSource {
         Path absolute = path.toAbsolutePath().normalize();
         Path last = WeightFiles.NAMES.stream().anyMatch(absolute::endsWith) ? absolute.getParent() : absolute;
         String name = last.getFileName() == null ? "model" : last.getFileName().toString();
-        return name.replaceFirst("\\.(safetensors|pth|pt|bin)$", "");
+        return WeightFiles.withoutEnding(name);
     }
 }

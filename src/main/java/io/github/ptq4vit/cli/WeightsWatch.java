@@ -1,20 +1,16 @@
 package io.github.ptq4vit.cli;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Fingerprints;
 import io.github.ptq4vit.tensor.WeightFiles;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeSet;
 
 /**
  * The files of a model's weights, watched from before they are read until the calibration is complete. They are mapped, not
@@ -38,30 +34,7 @@ final class WeightsWatch {
      */
     static WeightsWatch of(Path model) {
         Path file = WeightFiles.resolve(model);
-        List<Path> files = new ArrayList<>();
-        if (Files.exists(file)) {
-            files.add(file);
-            shards(file).stream().map(file::resolveSibling).filter(Files::exists).forEach(files::add);
-        }
-        return new WeightsWatch(files);
-    }
-
-    /** Names of the files that an index speaks of, in order; none for another file, or for an index that reading will refuse. */
-    private static List<String> shards(Path index) {
-        TreeSet<String> names = new TreeSet<>();
-        if (!index.toString().endsWith(".index.json")) {
-            return List.of();
-        }
-        try {
-            for (JsonNode name : Console.reader().readTree(Files.readAllBytes(index)).path("weight_map")) {
-                if (name.isTextual() && Path.of(name.textValue()).equals(Path.of(name.textValue()).getFileName())) {
-                    names.add(name.textValue());
-                }
-            }
-        } catch (IOException | InvalidPathException e) {
-            return List.of();
-        }
-        return List.copyOf(names);
+        return new WeightsWatch(Files.exists(file) ? WeightFiles.files(file) : List.of());
     }
 
     /** SHA-256 of all of them. */

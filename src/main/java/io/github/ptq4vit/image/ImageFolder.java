@@ -1,22 +1,27 @@
 package io.github.ptq4vit.image;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
+import java.nio.file.FileSystemLoopException;
 import java.nio.file.FileVisitOption;
+import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import java.util.TreeSet;
-import java.util.stream.Stream;
 import org.apache.commons.math3.random.Well19937c;
 
 /**
  * The images of a folder, either flat or with one folder per class as torchvision's ImageFolder has it (the images of a
  * class may lie deeper). An image's id is its path below the folder with {@code /} between the names. Images are files
- * ending in .jpg, .jpeg or .png, in any case; other files and everything whose name starts with a dot are passed over.
+ * ending in .jpg, .jpeg or .png, in any case; other files and everything whose name starts with a dot are passed over,
+ * and links that lead in circles.
  *
  * @param root the folder
  * @param ids at least one, sorted by {@code String.compareTo}: the same order on every machine
@@ -24,6 +29,8 @@ import org.apache.commons.math3.random.Well19937c;
  *     without images count too. Empty if the folder is flat
  */
 public record ImageFolder(Path root, List<String> ids, List<String> classes) {
+    /** What archives made on a Mac have beside their content. */
+    private static final String ARCHIVE_REMAINS = "__MACOSX";
 
     public ImageFolder {
         ids = List.copyOf(ids);
@@ -45,21 +52,10 @@ public record ImageFolder(Path root, List<String> ids, List<String> classes) {
         }
         TreeSet<String> ids = new TreeSet<>();
         TreeSet<String> folders = new TreeSet<>();
-        try (Stream<Path> paths = Files.walk(root, FileVisitOption.FOLLOW_LINKS)) {
-            paths.skip(1).forEach(path -> {
-                Path below = root.relativize(path);
-                if (isHidden(below)) {
-                    return;
-                }
-                if (Files.isDirectory(path)) {
-                    folders.add(below.getName(0).toString());
-                } else if (isImage(path)) {
-                    ids.add(id(below));
-                }
-            });
-        } catch (IOException | UncheckedIOException e) {
-            throw new ImageException("Cannot list the folder " + root + ": "
-                    + (e instanceof UncheckedIOException wrapped ? wrapped.getCause() : e), e);
+        try {
+            Files.walkFileTree(root, EnumSet.of(FileVisitOption.FOLLOW_LINKS), Integer.MAX_VALUE, new Listing(root, ids, folders));
+        } catch (IOException e) {
+            throw new ImageException("Cannot list the folder " + root + ": " + e, e);
         }
         if (ids.isEmpty()) {
             throw new ImageException("The folder " + root + " has no images; expected are files ending in .jpg, .jpeg "
@@ -72,6 +68,49 @@ public record ImageFolder(Path root, List<String> ids, List<String> classes) {
                     + ") and in folders (" + deeper + "); have them all at the top, or all in one folder per class");
         }
         return new ImageFolder(root, List.copyOf(ids), atTop.isEmpty() ? List.copyOf(folders) : List.of());
+    }
+
+    /** Collects the images and the folders at the top; links that lead in circles end there. */
+    private static final class Listing extends SimpleFileVisitor<Path> {
+        private final Path root;
+        private final Set<String> ids;
+        private final Set<String> folders;
+
+        Listing(Path root, Set<String> ids, Set<String> folders) {
+            this.root = root;
+            this.ids = ids;
+            this.folders = folders;
+        }
+
+        @Override
+        public FileVisitResult preVisitDirectory(Path path, BasicFileAttributes attributes) {
+            if (path.equals(root)) {
+                return FileVisitResult.CONTINUE;
+            }
+            Path below = root.relativize(path);
+            if (isHidden(below)) {
+                return FileVisitResult.SKIP_SUBTREE;
+            }
+            folders.add(below.getName(0).toString());
+            return FileVisitResult.CONTINUE;
+        }
+
+        @Override
+        public FileVisitResult visitFile(Path path, BasicFileAttributes attributes) {
+            Path below = root.relativize(path);
+            if (!isHidden(below) && isImage(path)) {
+                ids.add(id(below));
+            }
+            return FileVisitResult.CONTINUE;
+        }
+
+        @Override
+        public FileVisitResult visitFileFailed(Path path, IOException e) throws IOException {
+            if (e instanceof FileSystemLoopException) {
+                return FileVisitResult.CONTINUE;
+            }
+            throw e;
+        }
     }
 
     /** Number of images. */
@@ -118,7 +157,7 @@ public record ImageFolder(Path root, List<String> ids, List<String> classes) {
 
     private static boolean isHidden(Path below) {
         for (Path name : below) {
-            if (name.toString().startsWith(".")) {
+            if (name.toString().startsWith(".") || name.toString().equals(ARCHIVE_REMAINS)) {
                 return true;
             }
         }

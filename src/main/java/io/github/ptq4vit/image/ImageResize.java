@@ -122,6 +122,9 @@ public final class ImageResize {
             double radius = filter.radius() * stretch;
             int stride = (int) Math.ceil(radius) * 2 + 1;
             boolean identity = inSize == outSize;
+            if (filter == ResizeFilter.NEAREST && !identity) {
+                return nearest(scale, inSize, from, length);
+            }
             int[] first = new int[length];
             int[] count = new int[length];
             int[] weights = new int[identity ? 0 : Math.multiplyExact(length, stride)];
@@ -147,6 +150,22 @@ public final class ImageResize {
                 }
             }
             return new Axis(identity, first, count, stride, weights);
+        }
+
+        /** Pillow adds up the places, with their roundings. Source: src/libImaging/Geometry.c, ImagingScaleAffine. */
+        private static Axis nearest(double scale, int inSize, int from, int length) {
+            int[] first = new int[length];
+            int[] count = new int[length];
+            int[] weights = new int[length];
+            double place = scale * 0.5;
+            for (int i = 0; i < from + length; i++, place += scale) {
+                if (i >= from) {
+                    first[i - from] = Math.min((int) place, inSize - 1);
+                    count[i - from] = 1;
+                    weights[i - from] = 1 << FRACTION_BITS;
+                }
+            }
+            return new Axis(false, first, count, 1, weights);
         }
     }
 }

@@ -6,16 +6,20 @@ import java.util.Locale;
 /**
  * The evaluation transform of timm, torchvision and Hugging Face: resize (antialiased, on 8 bits, as Pillow), cut out the
  * centre, divide by 255, subtract the mean and divide by the standard deviation in float32.
- * Source: timm data/transforms_factory.py (transforms_imagenet_eval), torchvision transforms/functional.py.
+ * Source: timm data/transforms_factory.py (transforms_imagenet_eval), torchvision transforms/functional.py, transformers
+ * image_transforms.py.
  *
- * @param resize length of the shorter side in pixels after resizing, 0 to keep the image's size and only crop
- * @param fit whether the longer side keeps its proportion to the shorter, or both become {@code resize} long
+ * @param resize length of a side in pixels after resizing, 0 to keep the image's size and only crop
+ * @param fit which side that is
  * @param filter how pixels are weighted in resizing
- * @param crop side in pixels of the square that is cut out; an image smaller than that gets a black border
+ * @param crop side in pixels of the square that is cut out; an image smaller than that gets a border
  * @param mean of each channel, in units where white is 1
  * @param std of each channel, in the same units, positive
+ * @param centre where the middle is if a pixel more is left on one side than on the other
+ * @param border what is beyond the image
  */
-public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop, Channels mean, Channels std) {
+public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop, Channels mean, Channels std, Centre centre,
+        Border border) {
     /** Mean of ImageNet: DeiT, Swin and most others. */
     public static final Channels IMAGENET_MEAN = new Channels(0.485f, 0.456f, 0.406f);
     /** Standard deviation of ImageNet. */
@@ -23,6 +27,7 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
     /** Mean and standard deviation of timm's ViTs from Google: pixels from -1 to 1. */
     public static final Channels HALF = new Channels(0.5f, 0.5f, 0.5f);
     private static final int MAX_SIDE = 1 << 14;
+    private static final int MAX_PIXEL = 1_000_000;
 
     public ImageTransform {
         if (resize < 0 || resize > MAX_SIDE) {
@@ -42,15 +47,43 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
                 throw new IllegalArgumentException("std is " + std + ", allowed are positive numbers, for example "
                         + "std=" + IMAGENET_STD);
             }
+            float largest = Math.max(Math.abs(mean.get(c)), Math.abs(1 - mean.get(c))) / std.get(c);
+            if (largest > MAX_PIXEL) {
+                throw new IllegalArgumentException("mean " + mean + " and std " + std + " make pixels of " + largest + ", allowed are"
+                        + " at most " + MAX_PIXEL + ", for example mean=" + IMAGENET_MEAN + ",std=" + IMAGENET_STD);
+            }
         }
     }
 
-    /** What becomes of an image that is not square. */
+    /** Which side {@code resize} is the length of. */
     public enum Fit {
-        /** It keeps its proportions. */
+        /** The shorter; the image keeps its proportions. */
         SHORTER,
-        /** It becomes square, as Hugging Face's processors of ViT and Swin do it. */
-        STRETCH
+        /** Both; the image becomes square, as Hugging Face's processors of ViT and Swin and timm's crop mode "squash" do it. */
+        STRETCH,
+        /** The longer; the image keeps its proportions, as in timm's crop mode "border". */
+        LONGER
+    }
+
+    /** Where the middle is. */
+    public enum Centre {
+        /** Half a pixel is rounded to the even one: torchvision and timm. */
+        EVEN,
+        /** Half a pixel is rounded up and left: transformers. */
+        FLOOR
+    }
+
+    /** The colour of what is beyond the image. */
+    public enum Border {
+        /** Of all channels 0. */
+        BLACK,
+        /** The mean, rounded to 8 bits: timm's crop mode "border". */
+        MEAN
+    }
+
+    /** As torchvision and timm cut out the centre. */
+    public ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop, Channels mean, Channels std) {
+        this(resize, fit, filter, crop, mean, std, Centre.EVEN, Border.BLACK);
     }
 
     /** Bicubic, in proportion. */
@@ -91,14 +124,14 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
      * @param side of the input in pixels
      */
     public ImageTransform forInput(int side) {
-        return new ImageTransform((int) Math.round((double) resize * side / crop), fit, filter, side, mean, std);
+        return new ImageTransform((int) Math.round((double) resize * side / crop), fit, filter, side, mean, std, centre, border);
     }
 
     /**
      * This transform with some settings replaced, as given on a command line: {@code resize=248,crop=224,
      * mean=0.5:0.5:0.5,std=0.5:0.5:0.5}, any of them, in any order. {@code resize=none} only crops; a single number
-     * for mean or std counts for all three channels. Further {@code filter=bilinear} (else bicubic) and {@code fit=stretch}
-     * (both sides become {@code resize} long; else shorter). Understands what {@link #toString} writes.
+     * for mean or std counts for all three channels. Further {@code filter=bilinear} (nearest, box, hamming, bicubic, lanczos),
+     * {@code fit=stretch} (or longer, shorter), {@code centre=floor} (or even) and {@code border=mean} (or black). Understands what {@link #toString} writes.
      *
      * @throws IllegalArgumentException with a sentence that says what is allowed
      */
@@ -114,39 +147,17 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
     /**
      * The transformed image, {@code [3, crop, crop]}, row-major: all of red, then green, then blue.
      *
-     * @throws ImageException if the longer side would become longer than 2^31 pixels
+     * @throws ImageException if a side would become longer than 2^31 pixels, or nothing
      */
     public float[] apply(RgbImage image) {
         float[] pixels = new float[elements()];
-        int width = image.width();
-        int height = image.height();
-        if (resize != 0 && fit == Fit.STRETCH) {
-            width = resize;
-            height = resize;
-        } else if (resize != 0) {
-            int shorter = Math.min(width, height);
-            long longer = Math.max(width, height);
-            int stretched = (int) ((double) (resize * longer) / shorter);
-            if (stretched == Integer.MAX_VALUE) {
-                throw new ImageException("An image of " + width + " x " + height + " pixels is too long and narrow to "
-                        + "resize its shorter side to " + resize);
-            }
-            width = width == shorter ? resize : stretched;
-            height = image.height() == shorter ? resize : stretched;
-        }
-        int left = offset(width);
-        int top = offset(height);
-        int fromX = Math.max(0, left);
-        int fromY = Math.max(0, top);
-        RgbImage visible = ImageResize.resize(image, filter, width, height, fromX, fromY,
-                Math.min(width, left + crop) - fromX, Math.min(height, top + crop) - fromY);
-        normalise(visible, fromX - left, fromY - top, pixels);
+        Placement place = Placement.of(this, image.width(), image.height());
+        int fromX = Math.max(0, place.left());
+        int fromY = Math.max(0, place.top());
+        RgbImage visible = ImageResize.resize(image, filter, place.width(), place.height(), fromX, fromY,
+                Math.min(place.width(), place.left() + crop) - fromX, Math.min(place.height(), place.top() + crop) - fromY);
+        normalise(visible, fromX - place.left(), fromY - place.top(), pixels);
         return pixels;
-    }
-
-    /** First pixel of the crop along an axis; negative where a border is added. Rounds .5 to even, as Python. */
-    private int offset(int size) {
-        return size >= crop ? (int) Math.rint((size - crop) / 2.0) : -((crop - size) / 2);
     }
 
     private void normalise(RgbImage visible, int left, int top, float[] pixels) {
@@ -157,7 +168,8 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
                 table[v] = (v / 255f - mean.get(c)) / std.get(c);
             }
             if (visible.width() != crop || visible.height() != crop) {
-                Arrays.fill(pixels, c * crop * crop, (c + 1) * crop * crop, table[0]);
+                int beyond = border == Border.BLACK ? 0 : (int) Math.rint(255.0 * mean.get(c));
+                Arrays.fill(pixels, c * crop * crop, (c + 1) * crop * crop, table[Math.max(0, Math.min(255, beyond))]);
             }
             int from = c;
             for (int y = 0; y < visible.height(); y++) {
@@ -170,13 +182,16 @@ public record ImageTransform(int resize, Fit fit, ResizeFilter filter, int crop,
     }
 
     /**
-     * All settings in the form that {@link #with} reads, filter and fit only where they differ from bicubic and shorter; the
-     * same for equal transforms, good for provenance.
+     * All settings in the form that {@link #with} reads, those after {@code std} only where they are not the usual; the same for equal transforms, good for provenance.
      */
     @Override
     public String toString() {
         return "resize=" + (resize == 0 ? "none" : resize) + ",crop=" + crop + ",mean=" + mean + ",std=" + std
                 + (filter == ResizeFilter.BICUBIC ? "" : ",filter=" + filter.word())
-                + (fit == Fit.SHORTER ? "" : ",fit=" + fit.name().toLowerCase(Locale.ROOT));
+                + unless(Fit.SHORTER, "fit", fit) + unless(Centre.EVEN, "centre", centre) + unless(Border.BLACK, "border", border);
+    }
+
+    private static String unless(Enum<?> usual, String name, Enum<?> value) {
+        return value == usual ? "" : "," + name + "=" + value.name().toLowerCase(Locale.ROOT);
     }
 }

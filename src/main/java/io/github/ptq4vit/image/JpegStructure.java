@@ -39,7 +39,7 @@ record JpegStructure(Colors colors) {
             }
             int length = unsigned(content, at) << 8 | unsigned(content, at + 1);
             int body = at + 2;
-            if (marker == 0xe0 && length >= 7 && startsWith(content, body, "JFIF\0")) {
+            if (marker == 0xe0 && length >= 16 && startsWith(content, body, "JFIF\0")) {
                 jfif = true;
             } else if (marker == 0xee && length >= 14 && startsWith(content, body, "Adobe")) {
                 adobeTransform = unsigned(content, body + 11);
@@ -78,7 +78,8 @@ record JpegStructure(Colors colors) {
                 boolean rgb = !jfif && (adobeTransform == 0 || adobeTransform < 0 && namedRgb);
                 return rgb ? Colors.RGB : Colors.YCC;
             case 4:
-                return adobeTransform == 2 ? Colors.YCCK : Colors.CMYK;
+                // of an unknown transform libjpeg takes the more usual
+                return adobeTransform <= 0 ? Colors.CMYK : Colors.YCCK;
             default:
                 throw new IOException("a JPEG file of " + components + " components is not supported");
         }

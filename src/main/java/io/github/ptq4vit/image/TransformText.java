@@ -1,5 +1,7 @@
 package io.github.ptq4vit.image;
 
+import io.github.ptq4vit.image.ImageTransform.Border;
+import io.github.ptq4vit.image.ImageTransform.Centre;
 import io.github.ptq4vit.image.ImageTransform.Channels;
 import io.github.ptq4vit.image.ImageTransform.Fit;
 import java.util.Arrays;
@@ -35,25 +37,33 @@ final class TransformText {
     }
 
     private static ImageTransform set(ImageTransform base, String name, String value) {
-        return switch (name) {
-            case "resize" -> new ImageTransform(value.equals("none") ? 0 : pixels(name, value), base.fit(), base.filter(),
-                    base.crop(), base.mean(), base.std());
-            case "crop" -> new ImageTransform(base.resize(), base.fit(), base.filter(), pixels(name, value), base.mean(), base.std());
-            case "mean" -> new ImageTransform(base.resize(), base.fit(), base.filter(), base.crop(), channels(name, value), base.std());
-            case "std" -> new ImageTransform(base.resize(), base.fit(), base.filter(), base.crop(), base.mean(), channels(name, value));
-            case "filter" -> new ImageTransform(base.resize(), base.fit(), constant(ResizeFilter.values(), name, value), base.crop(),
-                    base.mean(), base.std());
-            case "fit" -> new ImageTransform(base.resize(), constant(Fit.values(), name, value), base.filter(), base.crop(),
-                    base.mean(), base.std());
+        int resize = base.resize();
+        Fit fit = base.fit();
+        ResizeFilter filter = base.filter();
+        int crop = base.crop();
+        Channels mean = base.mean();
+        Channels std = base.std();
+        Centre centre = base.centre();
+        Border border = base.border();
+        switch (name) {
+            case "resize" -> resize = value.equals("none") ? 0 : pixels(name, value);
+            case "crop" -> crop = pixels(name, value);
+            case "mean" -> mean = channels(name, value);
+            case "std" -> std = channels(name, value);
+            case "filter" -> filter = constant(ResizeFilter.values(), name, value);
+            case "fit" -> fit = constant(Fit.values(), name, value);
+            case "centre" -> centre = constant(Centre.values(), name, value);
+            case "border" -> border = constant(Border.values(), name, value);
             default -> throw new IllegalArgumentException("The transform has no setting \"" + name
-                    + "\", only resize, crop, mean, std, filter and fit, " + EXAMPLE);
-        };
+                    + "\", only resize, crop, mean, std, filter, fit, centre and border, " + EXAMPLE);
+        }
+        return new ImageTransform(resize, fit, filter, crop, mean, std, centre, border);
     }
 
     private static <E extends Enum<E>> E constant(E[] constants, String name, String value) {
         return Arrays.stream(constants).filter(constant -> constant.name().equalsIgnoreCase(value)).findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(name + " is \"" + value + "\", allowed are "
-                        + Arrays.stream(constants).map(c -> c.name().toLowerCase(Locale.ROOT)).collect(Collectors.joining(" and "))
+                        + Arrays.stream(constants).map(c -> c.name().toLowerCase(Locale.ROOT)).collect(Collectors.joining(", "))
                         + ", for example " + name + "=" + constants[0].name().toLowerCase(Locale.ROOT)));
     }
 

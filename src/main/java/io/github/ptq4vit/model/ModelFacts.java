@@ -3,6 +3,7 @@ package io.github.ptq4vit.model;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.github.ptq4vit.tensor.Printable;
 import io.github.ptq4vit.tensor.TensorSource;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -19,6 +20,9 @@ import java.util.OptionalInt;
  */
 final class ModelFacts {
     private static final List<String> NUMBERS = List.of("num_heads", "num_attention_heads", "image_size", "layer_norm_eps");
+
+    /** Texts for nothing. */
+    private static final List<String> ABSENT = List.of("", "null", "None");
 
     private final Path path;
     private final Map<String, String> facts;
@@ -38,17 +42,35 @@ final class ModelFacts {
                     facts.put(name, root.get(name).asText());
                 }
             }
-            String activation = root.path("hidden_act").asText("gelu");
-            if (!activation.equals("gelu")) {
-                throw new ModelException(config + ": the model's activation is " + activation + ", only gelu is supported");
+            // of timm's wrapper
+            JsonNode arguments = root.path("model_args");
+            if (arguments.path("num_heads").isNumber()) {
+                facts.put("num_heads", arguments.get("num_heads").asText());
             }
             JsonNode input = root.path("pretrained_cfg").path("input_size");
             if (input.isArray() && input.size() == 3) {
                 facts.put("image_size", input.get(2).asText());
             }
+            if (arguments.path("img_size").isNumber()) {
+                facts.put("image_size", arguments.get("img_size").asText());
+            }
+            checkActivation(config, root);
         }
         NUMBERS.stream().filter(file.metadata()::containsKey).forEach(name -> facts.put(name, file.metadata().get(name)));
+        facts.values().removeIf(text -> ABSENT.contains(text.strip()));
         return new ModelFacts(file.path(), facts);
+    }
+
+    private static void checkActivation(Path config, JsonNode root) {
+        String activation = root.path("hidden_act").isTextual() ? root.get("hidden_act").textValue() : "gelu";
+        String architecture = root.path("architecture").asText("");
+        if (architecture.contains("quickgelu")) {
+            activation = "quick_gelu";
+        }
+        if (!activation.equals("gelu") && !activation.equals("gelu_python")) {
+            throw new ModelException(config + ": the model's activation is " + Printable.of(activation)
+                    + ", only the exact gelu is supported");
+        }
     }
 
     OptionalInt heads() {
@@ -63,7 +85,12 @@ final class ModelFacts {
     Optional<Float> epsilon() {
         String name = "layer_norm_eps";
         try {
-            return Optional.ofNullable(facts.get(name)).map(text -> Float.parseFloat(text.strip()));
+            Optional<Float> epsilon = Optional.ofNullable(facts.get(name)).map(text -> Float.parseFloat(text.strip()));
+            if (epsilon.isPresent() && !(epsilon.get() > 0 && epsilon.get() < 1)) {
+                throw new ModelException(path + ": its metadata or config.json has " + name + " " + Printable.of(facts.get(name))
+                        + ", expected is a number above 0 and below 1");
+            }
+            return epsilon;
         } catch (NumberFormatException e) {
             throw notANumber(name, e);
         }

@@ -1,7 +1,7 @@
 package io.github.ptq4vit.model;
 
+import io.github.ptq4vit.tensor.RenamedTensors;
 import io.github.ptq4vit.tensor.Shape;
-import io.github.ptq4vit.tensor.TensorSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -10,11 +10,11 @@ import java.util.Locale;
 final class SwinRecogniser extends Recogniser {
     private static final float EPSILON = 1e-5f;
 
-    SwinRecogniser(TensorSource file, ModelFacts facts) {
+    SwinRecogniser(RenamedTensors file, ModelFacts facts) {
         super(file, facts);
     }
 
-    static boolean looksLikeSwin(TensorSource file) {
+    static boolean looksLikeSwin(RenamedTensors file) {
         return file.contains("layers.0.blocks.0.attn.qkv.weight");
     }
 
@@ -50,7 +50,7 @@ final class SwinRecogniser extends Recogniser {
         int positions = file.shape(table).size(0);
         int side = (int) Math.round(Math.sqrt(positions));
         if (side * side != positions || side % 2 == 0) {
-            throw new ModelException(file.path() + ": tensor " + table + " has shape " + file.shape(table) + "; " + positions
+            throw new ModelException(file.path() + ": tensor " + file.original(table) + " has shape " + file.shape(table) + "; " + positions
                     + " relative positions do not belong to a square window");
         }
         return (side + 1) / 2;

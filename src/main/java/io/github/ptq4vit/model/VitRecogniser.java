@@ -1,16 +1,18 @@
 package io.github.ptq4vit.model;
 
+import io.github.ptq4vit.tensor.RenamedTensors;
 import io.github.ptq4vit.tensor.Shape;
-import io.github.ptq4vit.tensor.TensorSource;
 import java.util.Locale;
 import java.util.OptionalInt;
 
 /** Recognises ViT and DeiT from their tensors. */
 final class VitRecogniser extends Recogniser {
     private static final float EPSILON = 1e-6f;
+    /** The default of Hugging Face's configuration. */
+    private static final float HUGGING_FACE_EPSILON = 1e-12f;
     private static final int USUAL_HEAD_DIM = 64;
 
-    VitRecogniser(TensorSource file, ModelFacts facts) {
+    VitRecogniser(RenamedTensors file, ModelFacts facts) {
         super(file, facts);
     }
 
@@ -25,13 +27,13 @@ final class VitRecogniser extends Recogniser {
         int patches = positions - (prefix.positioned() ? prefix.count() : 0);
         int grid = root(patches);
         if (grid * grid != patches || patches == 0) {
-            throw new ModelException(file.path() + ": pos_embed has shape " + file.shape("pos_embed") + "; " + patches
+            throw new ModelException(file.path() + ": " + file.original("pos_embed") + " has shape " + file.shape("pos_embed") + "; " + patches
                     + " patches are not a square grid");
         }
         int stated = facts.imageSize().orElse(grid * side);
         if (stated != grid * side && options.imageSize().isEmpty()) {
-            throw new ModelException(file.path() + ": is said to take images of " + stated + " pixels, but its pos_embed of shape "
-                    + file.shape("pos_embed") + " is for " + grid * side + "; choose with --image-size");
+            throw new ModelException(file.path() + ": is said to take images of " + stated + " pixels, but its "
+                    + file.original("pos_embed") + " of shape " + file.shape("pos_embed") + " is for " + grid * side + "; choose with --image-size");
         }
         boolean twoHeads = file.contains("head_dist.weight");
         String name = String.format(Locale.ROOT, "%s_%s_patch%d_%d", prefix.distillationToken() ? "deit" : "vit", size(dim), side,
@@ -39,12 +41,14 @@ final class VitRecogniser extends Recogniser {
         int representation = file.contains("pre_logits.fc.weight") ? shape("pre_logits.fc.weight", 2).size(0) : 0;
         Pooling pooling = pooling(prefix);
         if (twoHeads && (!prefix.distillationToken() || pooling != Pooling.CLASS_TOKEN || representation > 0)) {
-            throw new ModelException(file.path() + ": has a second classifier, head_dist.weight, but not what belongs to it: "
-                    + "cls_token, dist_token, norm.weight and no pre_logits.fc.weight");
+            throw new ModelException(file.path() + ": has a second classifier, " + file.original("head_dist.weight")
+                    + ", but not what belongs to it: a class token, a distillation token, a last normalisation, and no layer"
+                    + " between pooling and classifier");
         }
         return new VitConfig(name, grid * side, side, patch.size(1), dim, count("blocks.", ".attn.qkv.weight"),
                 heads(dim, options.heads()), shape("blocks.0.mlp.fc1.weight", 2).size(0), shape("head.weight", 2).size(0), prefix,
-                pooling, twoHeads ? 2 : 1, file.contains("blocks.0.ls1.gamma"), representation, facts.epsilon().orElse(EPSILON));
+                pooling, twoHeads ? 2 : 1, file.contains("blocks.0.ls1.gamma"), representation, facts.epsilon().orElse(ModelReader.HUGGING_FACE.equals(file.metadata().get(ModelReader.LAYOUT))
+                        ? HUGGING_FACE_EPSILON : EPSILON));
     }
 
     /** The tokens in front; whether positions are theirs too shows in how many there are. */

@@ -14,9 +14,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 
 /** Several files of tensors with an index that tells which tensor is where, as Hugging Face writes large models. */
 final class ShardedTensors implements TensorSource {
+    /** A file of the same folder: nothing that a file system could take for a way out of it. */
+    private static final Pattern PLAIN_NAME = Pattern.compile("[^/\\\\\\x00-\\x1f]{1,255}");
+
     private final Path index;
     private final Map<String, TensorSource> files;
     private final Map<String, TensorSource> fileOf;
@@ -37,10 +41,9 @@ final class ShardedTensors implements TensorSource {
         try {
             for (Map.Entry<String, JsonNode> entry : map.properties()) {
                 String name = entry.getValue().asText();
-                boolean plain = entry.getValue().isTextual() && Path.of(name).equals(Path.of(name).getFileName());
-                if (!plain || name.endsWith(WeightFiles.INDEX)) {
-                    throw new TensorFileException(index + ": tensor " + entry.getKey() + " is in " + entry.getValue()
-                            + ", expected is the name of a file beside the index");
+                if (!entry.getValue().isTextual() || !PLAIN_NAME.matcher(name).matches() || name.endsWith(WeightFiles.INDEX)) {
+                    throw new TensorFileException(index + ": tensor " + Printable.of(entry.getKey()) + " is in "
+                            + Printable.of(entry.getValue().toString()) + ", expected is the name of a file beside the index");
                 }
                 TensorSource file = files.get(name);
                 if (file == null) {
@@ -71,6 +74,9 @@ final class ShardedTensors implements TensorSource {
     }
 
     private static JsonNode json(Path index) {
+        if (Files.exists(index) && !Files.isRegularFile(index)) {
+            throw new TensorFileException(index + ": is no regular file; give the index of a model in several files");
+        }
         try {
             return new JsonMapper().readTree(Files.readAllBytes(index));
         } catch (JsonProcessingException e) {

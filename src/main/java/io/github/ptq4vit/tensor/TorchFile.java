@@ -9,20 +9,16 @@ import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
 /**
- * Weights as {@code torch.save} writes them (.pth, .pt, .bin): a dictionary of names and tensors, or one inside a dictionary
- * under a usual name. Nothing in the file is executed, see {@link TorchPickle}.
+ * What {@code torch.save} wrote (.pth, .pt, .bin, .ckpt): the tensors of a dictionary of weights, of a whole checkpoint or of
+ * a module, see {@link NestedTensors}. Nothing in the file is executed, see {@link PickleReader}.
  */
 final class TorchFile implements TensorSource {
-    /** Under these names training scripts keep the weights, the first that is there counts. */
-    private static final List<String> INSIDE = List.of("state_dict", "model", "model_state_dict", "module");
-    private static final String PARALLEL = "module.";
-    private static final int LISTED = 6;
+    /** More elements than its storage has: numbers that are repeated. So many are read, for biases that are one number. */
+    private static final long MOST_REPEATED = 1 << 20;
 
     private final Path path;
     private final Storages storages;
@@ -51,7 +47,7 @@ final class TorchFile implements TensorSource {
         try {
             TorchContainer container = TorchContainer.open(path);
             try {
-                return new TorchFile(path, container.storages(), weights(path, container.root()));
+                return new TorchFile(path, container.storages(), NestedTensors.of(path, container.root()));
             } catch (RuntimeException | Error e) {
                 container.storages().close();
                 throw e;
@@ -59,36 +55,6 @@ final class TorchFile implements TensorSource {
         } catch (IOException e) {
             throw unreadable(path, e);
         }
-    }
-
-    private static Map<String, Window> weights(Path path, Object root) {
-        if (!(root instanceof Map<?, ?> map)) {
-            throw new TensorFileException(path + ": holds " + (root == null ? "nothing" : "no dictionary")
-                    + ", expected is a model's state_dict()");
-        }
-        Map<?, ?> weights = map;
-        for (String name : INSIDE) {
-            if (map.get(name) instanceof Map<?, ?> inner) {
-                weights = inner;
-                break;
-            }
-        }
-        Map<String, Window> tensors = new LinkedHashMap<>();
-        weights.forEach((name, value) -> {
-            if (value instanceof Window window) {
-                tensors.put(name.toString(), window);
-            }
-        });
-        if (tensors.isEmpty()) {
-            throw new TensorFileException(path + ": holds no tensors; its entries are "
-                    + String.join(", ", map.keySet().stream().map(String::valueOf).sorted().limit(LISTED).toList()));
-        }
-        if (!tensors.keySet().stream().allMatch(name -> name.startsWith(PARALLEL))) {
-            return tensors;
-        }
-        Map<String, Window> plain = new LinkedHashMap<>();
-        tensors.forEach((name, window) -> plain.put(name.substring(PARALLEL.length()), window));
-        return plain;
     }
 
     @Override
@@ -102,6 +68,11 @@ final class TorchFile implements TensorSource {
     }
 
     @Override
+    public boolean contains(String name) {
+        return tensors.containsKey(name);
+    }
+
+    @Override
     public Shape shape(String name) {
         return Shape.of(window(name).sizes());
     }
@@ -110,31 +81,52 @@ final class TorchFile implements TensorSource {
     public Tensor read(String name) {
         Window window = window(name);
         Type type = window.storage().type();
-        if (type != Type.FLOAT32 && type != Type.FLOAT64 && type != Type.FLOAT16 && type != Type.BFLOAT16) {
-            throw new TensorFileException(path + ": tensor " + name + " is " + type + ", expected is a floating point type");
+        if (!type.isFloat()) {
+            throw new TensorFileException(path + ": tensor " + Printable.of(name) + " is " + type
+                    + ", expected is a floating point type");
         }
-        int[] sizes = window.sizes();
+        Shape shape = shape(name);
+        long count;
+        int span;
+        try {
+            count = shape.elements();
+            span = count == 0 ? 0 : Math.toIntExact(span(window));
+            Math.multiplyExact(span, type.bytes());
+            Math.toIntExact(count);
+        } catch (ArithmeticException e) {
+            throw outside(name, window);
+        }
+        if (span > window.storage().elements() - window.offset() || count > Math.max(span, MOST_REPEATED)) {
+            throw outside(name, window);
+        }
+        if (count == 0) {
+            return Tensor.of(shape);
+        }
+        try {
+            ByteBuffer bytes = storages.read(window.storage(), window.offset(), span).order(ByteOrder.LITTLE_ENDIAN);
+            float[] numbers = new float[(int) count];
+            convert(bytes, window, numbers);
+            return Tensor.of(shape, numbers);
+        } catch (IOException e) {
+            throw unreadable(path, e);
+        }
+    }
+
+    /** Elements of the storage from the window's first to its last; throws ArithmeticException if that is no number. */
+    private static long span(Window window) {
+        if (window.offset() < 0 || Arrays.stream(window.strides()).anyMatch(stride -> stride < 0)) {
+            throw new ArithmeticException("negative");
+        }
         long last = window.offset();
-        for (int axis = 0; axis < sizes.length; axis++) {
-            last = Math.addExact(last, Math.multiplyExact(Math.max(0, sizes[axis] - 1L), window.strides()[axis]));
+        for (int axis = 0; axis < window.sizes().length; axis++) {
+            last = Math.addExact(last, Math.multiplyExact(window.sizes()[axis] - 1L, window.strides()[axis]));
         }
-        boolean inside = window.offset() >= 0 && Arrays.stream(window.strides()).allMatch(stride -> stride >= 0)
-                && last < window.storage().elements();
-        long count = Shape.of(sizes).elements();
-        long span = last - window.offset() + 1;
-        if (count > 0 && !inside || span * type.bytes() > Integer.MAX_VALUE) {
-            throw new TensorFileException(path + ": tensor " + name + " of shape " + Shape.of(sizes)
-                    + " does not lie within its storage of " + window.storage().elements() + " elements");
-        }
-        float[] numbers = new float[Math.toIntExact(count)];
-        if (count > 0) {
-            try {
-                convert(storages.read(window.storage(), window.offset(), (int) span).order(ByteOrder.LITTLE_ENDIAN), window, numbers);
-            } catch (IOException e) {
-                throw unreadable(path, e);
-            }
-        }
-        return Tensor.of(Shape.of(sizes), numbers);
+        return last - window.offset() + 1;
+    }
+
+    private TensorFileException outside(String name, Window window) {
+        return new TensorFileException(path + ": tensor " + Printable.of(name) + " of shape " + Arrays.toString(window.sizes())
+                + " does not lie within its storage of " + window.storage().elements() + " elements; the file is damaged");
     }
 
     /** Elements row-major, whatever their order in the storage. */
@@ -182,7 +174,7 @@ final class TorchFile implements TensorSource {
     private Window window(String name) {
         Window window = tensors.get(name);
         if (window == null) {
-            throw new TensorFileException(path + ": has no tensor \"" + name + "\" among its " + tensors.size());
+            throw new TensorFileException(path + ": has no tensor \"" + Printable.of(name) + "\" among its " + tensors.size());
         }
         return window;
     }

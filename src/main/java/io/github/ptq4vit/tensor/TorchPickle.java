@@ -1,33 +1,15 @@
 package io.github.ptq4vit.tensor;
 
-import java.io.IOException;
-import java.io.InputStream;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import net.razorvine.pickle.IObjectConstructor;
-import net.razorvine.pickle.Opcodes;
-import net.razorvine.pickle.Unpickler;
 
-/**
- * Reads the pickles of PyTorch's files: numbers, texts, containers, and tensors, whose elements are elsewhere. Everything
- * else that a pickle may ask for, which in Python would run code, is refused by name.
- */
-final class TorchPickle extends Unpickler {
-    /** Opcodes that are followed by a length of four or eight bytes; it may not go beyond the end. */
-    private static final Set<Short> LENGTH_4 = Set.of((short) Opcodes.BINUNICODE, (short) Opcodes.BINSTRING,
-            (short) Opcodes.BINBYTES, (short) Opcodes.LONG4);
-    private static final Set<Short> LENGTH_8 = Set.of((short) Opcodes.BINUNICODE8, (short) Opcodes.BINBYTES8,
-            (short) Opcodes.BYTEARRAY8);
-    private static final Set<Short> OTHER_WAYS_TO_OBJECTS = Set.of((short) Opcodes.INST, (short) Opcodes.OBJ,
-            (short) Opcodes.NEWOBJ, (short) Opcodes.NEWOBJ_EX, (short) Opcodes.EXT1, (short) Opcodes.EXT2, (short) Opcodes.EXT4,
-            (short) Opcodes.NEXT_BUFFER);
+/** Reads the pickles of PyTorch's files: their tensors, whose elements are elsewhere, and the containers that these are in. */
+final class TorchPickle extends PickleReader {
+    private static final int MOST_AXES = 64;
 
     private final String file;
     private final Map<String, Storage> storages = new HashMap<>();
@@ -40,12 +22,15 @@ final class TorchPickle extends Unpickler {
     /**
      * A type of elements.
      *
-     * @param name PyTorch's name of a storage of them
+     * @param storage PyTorch's name of a storage of them
+     * @param bytes of one element
      */
     enum Type {
         FLOAT32("FloatStorage", 4), FLOAT64("DoubleStorage", 8), FLOAT16("HalfStorage", 2), BFLOAT16("BFloat16Storage", 2),
         INT64("LongStorage", 8), INT32("IntStorage", 4), INT16("ShortStorage", 2), INT8("CharStorage", 1),
-        UINT8("ByteStorage", 1), BOOL("BoolStorage", 1);
+        UINT8("ByteStorage", 1), BOOL("BoolStorage", 1), COMPLEX64("ComplexFloatStorage", 8),
+        COMPLEX128("ComplexDoubleStorage", 16), QUANTISED_INT8("QInt8Storage", 1), QUANTISED_UINT8("QUInt8Storage", 1),
+        QUANTISED_INT32("QInt32Storage", 4), UNTYPED("UntypedStorage", 1);
 
         private final String storage;
         private final int bytes;
@@ -57,6 +42,19 @@ final class TorchPickle extends Unpickler {
 
         int bytes() {
             return bytes;
+        }
+
+        boolean isFloat() {
+            return this == FLOAT32 || this == FLOAT64 || this == FLOAT16 || this == BFLOAT16;
+        }
+
+        private static Type of(String name) {
+            for (Type type : values()) {
+                if (name.startsWith("torch.") && name.endsWith("." + type.storage)) {
+                    return type;
+                }
+            }
+            throw new PickleException("it has elements of the unknown type " + Printable.of(name));
         }
     }
 
@@ -73,25 +71,17 @@ final class TorchPickle extends Unpickler {
     record Window(Storage storage, long offset, int[] sizes, long[] strides) {
     }
 
-    /** What a name in the pickle stands for. */
-    private record Named(String name, IObjectConstructor make) implements IObjectConstructor {
-        @Override
-        public Object construct(Object[] args) {
-            return make.construct(args);
-        }
-    }
-
-    /** Reads one pickle. */
-    Object read(InputStream stream) {
+    /**
+     * Reads one pickle.
+     *
+     * @param bytes its position moves behind the pickle
+     */
+    Object read(ByteBuffer bytes) {
         try {
-            return load(stream);
-        } catch (IOException e) {
-            throw new TensorFileException(file + ": is truncated (" + SafetensorsFile.reason(e) + "); download it again", e);
-        } catch (TensorFileException e) {
-            throw e;
-        } catch (RuntimeException e) {
-            // whatever is on the stack is not what an instruction needs
-            throw new TensorFileException(file + ": is damaged or no file of PyTorch: its pickle cannot be read", e);
+            return load(bytes);
+        } catch (PickleException e) {
+            throw new TensorFileException(file + ": is damaged, cut off or no file of PyTorch: its pickle cannot be read, "
+                    + e.getMessage() + "; download it again", e);
         }
     }
 
@@ -101,111 +91,100 @@ final class TorchPickle extends Unpickler {
     }
 
     @Override
-    protected Object dispatch(short key) throws IOException {
-        if (LENGTH_4.contains(key)) {
-            checkLength(Integer.BYTES);
-        } else if (LENGTH_8.contains(key)) {
-            checkLength(Long.BYTES);
-        } else if (OTHER_WAYS_TO_OBJECTS.contains(key)) {
-            throw refused("objects by way of opcode " + key);
+    Object persistent(Object id) {
+        if (!(id instanceof List<?> parts) || parts.size() < 5 || !"storage".equals(parts.get(0))) {
+            return new PickleObject("unknown persistent id");
         }
-        switch (key) {
-            case Opcodes.GLOBAL -> stack.add(named(line() + "." + line()));
-            case Opcodes.STACK_GLOBAL -> {
-                String name = (String) stack.pop();
-                stack.add(named(stack.pop() + "." + name));
-            }
-            case Opcodes.BUILD -> {
-                // attributes of a dictionary of weights, its versions
-                stack.pop();
-                if (!(stack.peek() instanceof Map)) {
-                    throw refused("attributes of an object");
-                }
-            }
-            default -> {
-                return super.dispatch(key);
-            }
+        if (!(parts.get(1) instanceof Global type) || !(parts.get(2) instanceof String key) || !(parts.get(4) instanceof Long elements)
+                || elements < 0) {
+            throw damaged();
         }
-        return NO_RETURN_VALUE;
-    }
-
-    @Override
-    protected Object persistentLoad(Object id) {
-        Object[] parts = (Object[]) id;
-        if (!"storage".equals(parts[0]) || parts.length > 5 && parts[5] != null) {
-            throw refused("a stored object that is not a whole storage: " + Arrays.toString(parts));
+        if (parts.size() > 5 && parts.get(5) != null) {
+            throw new PickleException("a storage is a part of another, as only very old versions of PyTorch write it");
         }
-        Type type = (Type) ((Named) parts[1]).construct(new Object[0]);
-        Storage storage = new Storage(type, (String) parts[2], ((Number) parts[4]).longValue());
-        if (storage.elements() < 0 || !storage.equals(storages.getOrDefault(storage.key(), storage))) {
-            throw new IllegalArgumentException("Two tensors tell different things of storage " + storage.key());
+        Storage storage = new Storage(Type.of(type.name()), key, elements);
+        if (!storage.equals(storages.getOrDefault(key, storage))) {
+            throw new PickleException("two tensors tell different things of the storage " + Printable.of(key));
         }
-        storages.put(storage.key(), storage);
+        storages.put(key, storage);
         return storage;
     }
 
-    private Named named(String name) {
-        for (Type type : Type.values()) {
-            if (name.equals("torch." + type.storage)) {
-                return new Named(name, args -> type);
-            }
-        }
+    @Override
+    Object call(String name, List<?> arguments) {
         return switch (name) {
-            case "collections.OrderedDict" -> new Named(name, TorchPickle::dictionary);
-            case "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2" -> new Named(name, TorchPickle::tensor);
-            case "torch._utils._rebuild_parameter" -> new Named(name, args -> args[0]);
-            default -> throw refused(name);
+            case "collections.OrderedDict", "collections.defaultdict", "collections.Counter" -> dictionary(arguments);
+            case "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3" ->
+                tensor(arguments);
+            case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state" -> first(arguments);
+            case "torch._tensor._rebuild_from_type_v2" -> {
+                if (arguments.size() < 3 || !(arguments.get(0) instanceof Global function)
+                        || !(arguments.get(2) instanceof List<?> inner) || function.name().equals(name)) {
+                    yield new PickleObject(name);
+                }
+                yield call(function.name(), inner);
+            }
+            case "copyreg._reconstructor", "copy_reg._reconstructor" ->
+                new PickleObject(first(arguments) instanceof Global type ? type.name() : name);
+            default -> new PickleObject(name);
         };
     }
 
-    /** Either empty or from a list of pairs. */
-    private static Map<Object, Object> dictionary(Object[] args) {
+    private static Object first(List<?> arguments) {
+        if (arguments.isEmpty()) {
+            throw damaged();
+        }
+        return arguments.get(0);
+    }
+
+    /** Empty, from a list of pairs, or of another dictionary. */
+    private Map<Object, Object> dictionary(List<?> arguments) {
         Map<Object, Object> map = new LinkedHashMap<>();
-        if (args.length > 0) {
-            for (Object pair : (List<?>) args[0]) {
-                Object[] entry = pair instanceof List<?> list ? list.toArray() : (Object[]) pair;
-                map.put(entry[0], entry[1]);
+        for (Object argument : arguments) {
+            if (argument instanceof Map<?, ?> other) {
+                charge(other.size());
+                map.putAll(other);
+            } else if (argument instanceof List<?> pairs) {
+                charge(pairs.size());
+                for (Object pair : pairs) {
+                    if (!(pair instanceof List<?> entry) || entry.size() != 2) {
+                        throw damaged();
+                    }
+                    put(map, entry.get(0), entry.get(1));
+                }
             }
         }
         return map;
     }
 
-    private static Window tensor(Object[] args) {
-        long[] sizes = numbers(args[2]);
-        long[] strides = numbers(args[3]);
-        if (sizes.length != strides.length) {
-            throw new IllegalArgumentException("Sizes and strides of a tensor");
+    private static Object tensor(List<?> arguments) {
+        if (arguments.size() < 4 || !(arguments.get(0) instanceof Storage storage) || !(arguments.get(1) instanceof Long offset)) {
+            throw damaged();
         }
-        return new Window((Storage) args[0], ((Number) args[1]).longValue(), Arrays.stream(sizes).mapToInt(Math::toIntExact)
-                .toArray(), strides);
+        long[] sizes = numbers(arguments.get(2));
+        long[] strides = numbers(arguments.get(3));
+        if (sizes.length != strides.length) {
+            throw new PickleException("a tensor has " + sizes.length + " sizes and " + strides.length + " strides");
+        }
+        int[] small = new int[sizes.length];
+        for (int axis = 0; axis < sizes.length; axis++) {
+            if (sizes[axis] < 0 || sizes[axis] > Integer.MAX_VALUE) {
+                throw new PickleException("a tensor has the size " + sizes[axis]);
+            }
+            small[axis] = (int) sizes[axis];
+        }
+        return new Window(storage, offset, small, strides);
     }
 
     private static long[] numbers(Object tuple) {
-        return Arrays.stream((Object[]) tuple).mapToLong(number -> ((Number) number).longValue()).toArray();
-    }
-
-    private TensorFileException refused(String what) {
-        return new TensorFileException(file + ": its pickle asks for " + what + ", only tensors and containers are read;"
-                + " save the model's state_dict() alone, or as safetensors");
-    }
-
-    private String line() throws IOException {
-        StringBuilder line = new StringBuilder();
-        for (int c = input.read(); c != '\n'; c = input.read()) {
-            if (c < 0) {
-                throw new IOException("premature end of file");
+        if (!(tuple instanceof List<?> list) || list.size() > MOST_AXES) {
+            throw damaged();
+        }
+        return list.stream().mapToLong(number -> {
+            if (number instanceof Long whole) {
+                return whole;
             }
-            line.append((char) c);
-        }
-        return line.toString();
-    }
-
-    private void checkLength(int bytes) throws IOException {
-        input.mark(bytes);
-        ByteBuffer length = ByteBuffer.wrap(Arrays.copyOf(input.readNBytes(bytes), Long.BYTES)).order(ByteOrder.LITTLE_ENDIAN);
-        input.reset();
-        if (length.getLong(0) < 0 || length.getLong(0) > input.available()) {
-            throw new IOException("a text goes beyond the end");
-        }
+            throw damaged();
+        }).toArray();
     }
 }

@@ -12,6 +12,7 @@ import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class ImageDecoderTest {
@@ -36,6 +37,17 @@ class ImageDecoderTest {
         assertEquals(27, image.height());
         int difference = Golden.largestDifference(Golden.bytes("kinds/" + kind + ".jpg.rgb"), image.rgb());
         assertTrue(difference <= 3, "differs by " + difference);
+    }
+
+    /** Which of Adobe's and JFIF's markers decides about the colours, as libjpeg has it; four components are inverted always. */
+    @ParameterizedTest
+    @CsvSource({"three, none", "three, jfif", "four, none", "four, jfif"})
+    void everyMarkerOfColoursIsUnderstoodAsByPillow(String components, String before) {
+        for (String transform : new String[] {"plain", "0", "1", "2", "255"}) {
+            String name = "kinds/" + components + "-" + before + "-" + transform + ".jpg";
+            int difference = Golden.largestDifference(Golden.bytes(name + ".rgb"), Golden.image(name).rgb());
+            assertTrue(difference <= 3, name + " differs by " + difference);
+        }
     }
 
     @ParameterizedTest

@@ -55,6 +55,14 @@ class ImageFolderTest {
     }
 
     @Test
+    void linksThatLeadInCirclesEnd() throws IOException {
+        touch("n01/b.jpg", "n02/c.jpg", "__MACOSX/n01/d.jpg");
+        Files.createSymbolicLink(root.resolve("n01/up"), root);
+        assertEquals(List.of("n01/b.jpg", "n02/c.jpg"), ImageFolder.open(root).ids());
+        assertEquals(List.of("n01", "n02"), ImageFolder.open(root).classes());
+    }
+
+    @Test
     void aFolderWithoutImagesIsRefused() throws IOException {
         touch("a.gif");
         assertTrue(refusal().startsWith("The folder " + root + " has no images;"), refusal());

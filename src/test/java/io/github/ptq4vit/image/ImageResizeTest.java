@@ -14,10 +14,13 @@ class ImageResizeTest {
     @ParameterizedTest(name = "from {0} to {1} x {2}, {3}")
     @CsvSource({"97x61, 40, 25, BICUBIC", "97x61, 190, 120, BICUBIC", "97x61, 31, 90, BICUBIC", "97x61, 97, 30, BICUBIC",
         "97x61, 1, 1, BICUBIC", "64x256, 62, 248, BICUBIC", "5x3, 17, 40, BICUBIC", "97x61, 40, 25, BILINEAR",
-        "97x61, 190, 120, BILINEAR", "97x61, 32, 32, BILINEAR", "5x3, 17, 40, BILINEAR"})
+        "97x61, 190, 120, BILINEAR", "97x61, 32, 32, BILINEAR", "5x3, 17, 40, BILINEAR", "97x61, 40, 25, NEAREST",
+        "97x61, 190, 120, NEAREST", "97x61, 31, 90, NEAREST", "97x61, 40, 25, BOX", "97x61, 190, 120, BOX", "97x61, 31, 90, BOX",
+        "97x61, 40, 25, HAMMING", "97x61, 190, 120, HAMMING", "97x61, 31, 90, HAMMING", "97x61, 40, 25, LANCZOS",
+        "97x61, 190, 120, LANCZOS", "97x61, 31, 90, LANCZOS"})
     void resizingEqualsPillowToTheLastBit(String source, int width, int height, ResizeFilter filter) {
         RgbImage expected = Golden.image("resize/" + source + "-to-" + width + "x" + height
-                + (filter == ResizeFilter.BICUBIC ? "" : "-bilinear") + ".png");
+                + (filter == ResizeFilter.BICUBIC ? "" : "-" + filter.word()) + ".png");
         RgbImage found = ImageResize.resize(Golden.image("resize/source-" + source + ".png"), filter, width, height);
         assertEquals(width, found.width());
         assertEquals(height, found.height());

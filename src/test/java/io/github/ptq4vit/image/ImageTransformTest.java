@@ -23,6 +23,25 @@ class ImageTransformTest {
         assertArrayEquals(Golden.floats("transform/" + source + "-" + resize + "-" + crop + ".f32"), found);
     }
 
+    @ParameterizedTest
+    @CsvSource({"32", "33", "72", "97"})
+    void theCentreIsWhereTransformersHasIt(int crop) {
+        ImageTransform transform = new ImageTransform(0, crop, ImageTransform.IMAGENET_MEAN, ImageTransform.IMAGENET_STD)
+                .with("centre=floor");
+        assertArrayEquals(Golden.floats("transform/97x61-transformers-" + crop + ".f32"),
+                transform.apply(Golden.image("resize/source-97x61.png")));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"97x61, 40, 40", "97x61, 41, 32", "97x61, 60, 32", "64x256, 33, 32"})
+    void theLongerSideFitsAndTheRestIsTheMeanAsInTimmsModeBorder(String source, int resize, int crop) {
+        ImageTransform transform = new ImageTransform(resize, crop, ImageTransform.IMAGENET_MEAN, ImageTransform.IMAGENET_STD)
+                .with("fit=longer,border=mean");
+        assertArrayEquals(Golden.floats("transform/" + source + "-border-" + resize + "-" + crop + ".f32"),
+                transform.apply(Golden.image("resize/source-" + source + ".png")));
+        assertEquals(transform, VIT.with(transform.toString()));
+    }
+
     @Test
     void theMiddleOfAnOddMarginIsRoundedToTheEvenPixel() {
         // margins of 1, 3, 5 and 7 pixels; round(0.5), round(1.5), round(2.5), round(3.5) in Python
@@ -87,7 +106,7 @@ class ImageTransformTest {
         "resize=big; resize is \"big\"", "resize=0; resize is \"0\"", "crop=none; crop is \"none\"",
         "mean=0.5:0.5; mean is \"0.5:0.5\"", "std=0:1:1; std is 0.0:1.0:1.0", "mean=NaN; mean is NaN",
         "filter=cubic; filter is \"cubic\"",
-        "fit=longer; fit is \"longer\"", "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
+        "fit=wider; fit is \"wider\"", "centre=left; centre is \"left\"", "border=red; border is \"red\"", "std=1e-45; at most 1000000", "size=224; no setting \"size\"", "224; has \"224\" where", "crop=1,crop=2; has crop twice",
         "resize=99999; resize is 99999", "'crop=224,'; has \"\" where"})
     void aWrongSettingIsRefusedWithWhatIsAllowed(String settings, String expected) {
         IllegalArgumentException error = assertThrows(IllegalArgumentException.class, () -> VIT.with(settings));
