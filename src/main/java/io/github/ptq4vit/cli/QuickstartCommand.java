@@ -35,7 +35,7 @@ import picocli.CommandLine.Option;
         description = "Quantise the small model in examples/characters in several ways and compare them.")
 final class QuickstartCommand implements Callable<Integer> {
     private static final int BATCH = 64;
-    private static final List<String> PRESETS = List.of("base", "ptq4vit");
+    private static final List<String> PRESETS = List.of("base", "ptq4vit", "best");
     private static final List<Integer> BITS = List.of(8, 6, 4);
 
     @Option(names = "--count", paramLabel = "N", defaultValue = "32",

@@ -121,7 +121,7 @@ class CommandsTest extends TinyInput {
     }
 
     @Test
-    void quickstartComparesBothPresetsAtThreeWidths() throws IOException {
+    void quickstartComparesAllPresetsAtThreeWidths() throws IOException {
         Path example = Files.createDirectories(folder.resolve("home/examples/characters"));
         Files.copy(model, example.resolve("model.safetensors"));
         TinyModel.images(example.resolve("calibration"), 4);
@@ -129,10 +129,10 @@ class CommandsTest extends TinyInput {
         System.setProperty("ptq4vit.home", folder.resolve("home").toString());
         try {
             JsonNode result = json(CommandLineRun.of("quickstart", "--json", "--count", 4, "--out", out));
-            assertEquals(6, result.required("rows").size());
+            assertEquals(9, result.required("rows").size());
             assertEquals(6, result.required("images").intValue());
-            JsonNode last = result.required("rows").get(5);
-            assertEquals("ptq4vit 4", last.required("preset").textValue() + " " + last.required("weight_bits"));
+            JsonNode last = result.required("rows").get(8);
+            assertEquals("best 4", last.required("preset").textValue() + " " + last.required("weight_bits"));
             assertEquals(100 * (last.required("top1").doubleValue() - result.required("float_top1").doubleValue()),
                     last.required("difference_points").doubleValue(), 1e-9);
             assertEquals(4, Checkpoint.read(out.resolve("base-w4a4")).model().layers().get(1).right().get(0).bits());
