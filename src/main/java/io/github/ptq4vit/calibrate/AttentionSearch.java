@@ -21,7 +21,7 @@ import java.util.Optional;
  * metric.
  */
 final class AttentionSearch {
-    private static final double[] TOPS = {0.3, 0.5, 0.7, 0.85, 1};
+    /** Of 4 bits: neighbours from a quarter apart to more than a half. */
     private static final int[] RATIOS = {12, 15, 18, 22, 26, 31, 37, 45};
     private static final int THRESHOLDS = 12;
 
@@ -97,14 +97,7 @@ final class AttentionSearch {
             float largest = Math.max(InputSearch.range(HostMatrix.of(left, backend))[1], Float.MIN_NORMAL);
             List<RangeSearch.Found> kinds = new ArrayList<>();
             if (config.has(Ingredient.LOGARITHMIC_SOFTMAX)) {
-                List<Quantizer> levels = new ArrayList<>();
-                for (double part : TOPS) {
-                    for (int ratio : RATIOS) {
-                        int own = Math.max(1, ratio * 15 / ((1 << bits) - 1));
-                        levels.add(new Quantizer.Logarithmic((float) (part * largest), own, bits));
-                    }
-                }
-                kinds.add(best(levels.stream().distinct().toList(), true, rows));
+                kinds.add(best(LogarithmicCandidates.of(largest, RATIOS, bits), true, rows));
             }
             if (bits >= 6 || kinds.isEmpty()) {
                 List<Quantizer> twins = new ArrayList<>();

@@ -30,7 +30,7 @@ final class BestQuantization implements LayerQuantization {
     /** Just more than what makes GELU's outputs positive. */
     private static final float GELU_SHIFT = 0.17f;
     private static final double[] POWERS = {0, 0.25, 0.5, 0.75, 1};
-    private static final double[] TOPS = {0.3, 0.5, 0.7, 0.85, 1};
+    /** Of 4 bits: neighbours from a tenth apart to more than a third. */
     private static final int[] RATIOS = {6, 8, 10, 12, 15, 18, 22, 26};
     /** How much an error of the weights counts, compared with one of the inputs, when channel factors are chosen. */
     private static final double WEIGHT_PART = 0.6;
@@ -172,8 +172,8 @@ final class BestQuantization implements LayerQuantization {
                     float top = config.isDynamic() ? 1 : InputSearch.range(HostMatrix.of(own.left(), backend))[1];
                     Optional<Tensor> bias = shiftedBias(data.layer(), ownWeight, transform);
                     RangeSearch.Found found = config.isDynamic()
-                            ? new RowSearch(backend, inner, own, ownWeight, bias).best(logarithmic(top, bits))
-                            : new InputSearch(backend, inner, own, ownWeight, bias).best(logarithmic(top, bits));
+                            ? new RowSearch(backend, inner, own, ownWeight, bias).best(LogarithmicCandidates.of(top, RATIOS, bits))
+                            : new InputSearch(backend, inner, own, ownWeight, bias).best(LogarithmicCandidates.of(top, RATIOS, bits));
                     double loss = found.loss() + WEIGHT_PART * weightLoss(weight, transform, x, gradient);
                     if (loss < least) {
                         least = loss;
@@ -192,19 +192,8 @@ final class BestQuantization implements LayerQuantization {
         float top = InputSearch.range(HostMatrix.of(some.left(), backend))[1];
         InputSearch search = new InputSearch(backend, scope, some, ownWeight, shiftedBias(data.layer(), ownWeight, transform));
         boolean twin = best.quantizers.get(0) instanceof Quantizer.GeluTwin;
-        Quantizer ofPrefix = twin ? best.quantizers.get(0) : search.best(logarithmic(top, bits)).quantizer();
+        Quantizer ofPrefix = twin ? best.quantizers.get(0) : search.best(LogarithmicCandidates.of(top, RATIOS, bits)).quantizer();
         return new Input(transform, List.of(best.quantizers.get(0), ofPrefix));
-    }
-
-    private static List<Quantizer> logarithmic(float top, int bits) {
-        List<Quantizer> candidates = new ArrayList<>();
-        for (double part : TOPS) {
-            for (int ratio : RATIOS) {
-                int own = Math.max(1, ratio * 15 / ((1 << bits) - 1));
-                candidates.add(new Quantizer.Logarithmic((float) Math.max(part * top, 1e-30), own, bits));
-            }
-        }
-        return candidates.stream().distinct().toList();
     }
 
     private Optional<Tensor> shiftedBias(Layer layer, Tensor weight, InputTransform transform) {
