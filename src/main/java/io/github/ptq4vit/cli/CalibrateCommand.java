@@ -21,6 +21,9 @@ import picocli.CommandLine.Option;
 @Command(name = "calibrate", mixinStandardHelpOptions = true, versionProvider = Main.Version.class, sortOptions = false,
         description = "Quantise a model with the help of some images.")
 final class CalibrateCommand implements Callable<Integer> {
+    /** Below this many images a class token has too few rows to estimate second moments from. */
+    private static final int FEW_IMAGES = 8;
+
     @Option(names = "--model", paramLabel = "PATH", required = true,
             description = {"Weights as timm, Hugging Face or torchvision have them: a file (.safetensors,",
                 ".pth, .bin), the index of several, or the folder that they are in."})
@@ -80,11 +83,14 @@ final class CalibrateCommand implements Callable<Integer> {
         WeightsWatch weights = WeightsWatch.of(model);
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
         ImageTransform transform = images.transform(source::transform, source.config(), common);
+        if (config.preset().equals("best") && count < FEW_IMAGES) {
+            Console.note("best rounds weights to fit the images: with fewer than " + FEW_IMAGES + " it fits these at the cost of others");
+        }
         CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, config.seed(),
                 common.decoders());
         try (Backend backend = common.open()) {
             CalibrationResult result = job.run(backend, config, output);
-            print(source, result, backend.device().backend(), output.path());
+            print(source, result, job.divergence(backend, result), backend.device().backend(), output.path());
         }
     }
 
@@ -102,11 +108,12 @@ final class CalibrateCommand implements Callable<Integer> {
         }
     }
 
-    private void print(ModelSource source, CalibrationResult result, String backend, Path folder) {
+    private void print(ModelSource source, CalibrationResult result, double divergence, String backend, Path folder) {
         if (common.json()) {
             ObjectNode json = Console.object().put("layers", result.layers().size()).put("seconds", result.seconds())
                     .put("search_seconds", result.searchSeconds()).put("peak_memory_bytes", Console.peakMemory())
-                    .put("backend", backend).put("out", folder.toString()).put("images", result.imageIds().size());
+                    .put("backend", backend).put("out", folder.toString()).put("images", result.imageIds().size())
+                    .put("divergence", divergence);
             if (timings) {
                 ObjectNode stages = json.putObject("timings");
                 result.timings().stages().forEach(stage -> stages.put(stage.getKey(), stage.getValue()));
@@ -120,6 +127,7 @@ final class CalibrateCommand implements Callable<Integer> {
         Console.result("%s: %d layers quantised (%s, %s) on %d images in %.1f s, %.1f s of it in searches; peak memory %.2f GB",
                 source.name(), result.layers().size(), config.preset(), config.bits(), result.imageIds().size(),
                 result.seconds(), result.searchSeconds(), Console.peakMemory() / 1e9);
+        Console.result("mean divergence from float32 on these images: %.4f", divergence);
         Console.result("written to %s", folder);
         if (timings) {
             for (Map.Entry<String, Double> stage : result.timings().stages()) {

@@ -6,16 +6,20 @@ import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Fingerprints;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.artifact.Provenance;
+import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.DeviceInfo;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
 import io.github.ptq4vit.calibrate.Recipe;
+import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.model.Predictions;
+import io.github.ptq4vit.tensor.Tensor;
 import java.lang.reflect.RecordComponent;
 import java.math.BigDecimal;
 import java.nio.file.Path;
@@ -27,6 +31,7 @@ import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /** A calibration that ends in a folder. */
 final class CalibrationJob {
@@ -99,6 +104,17 @@ final class CalibrationJob {
                 Console.note("kept: " + out.path() + ", " + writer.extent() + "; --resume continues");
             }
             throw e;
+        }
+    }
+
+    /** Mean divergence of the quantised model's predictions from the float32 model's on the calibration images, in nats. */
+    double divergence(Backend backend, CalibrationResult result) {
+        try (Classifier reference = Classifier.of(backend, model.model());
+                Classifier quantized = Classifier.of(backend, new QuantizedModel(result.network(), result.layers()))) {
+            Tensor expected = reference.logits(images.pixels());
+            Tensor found = quantized.logits(images.pixels());
+            return IntStream.range(0, images.ids().size()).mapToDouble(i -> Predictions.divergence(expected, found, i)).average()
+                    .orElseThrow();
         }
     }
 

@@ -2,6 +2,7 @@ package io.github.ptq4vit.calibrate;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.artifact.QuantizedModel;
@@ -14,13 +15,18 @@ import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.SmallArchitectures;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** The recipe {@code best} on small random networks of every kind. */
@@ -79,6 +85,41 @@ class BestConfigTest {
         BestConfig recipe = BestConfig.of(new BitWidths(3, 4));
         try (Backend one = Backends.open("cpu"); Backend other = Backends.open("cpu")) {
             assertEquals(calibrated(one, model, recipe).layers(), calibrated(other, model, recipe).layers());
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(ActivationScales.class)
+    void anInterruptedRunIsContinuedOnTheSameNetwork(ActivationScales activations) {
+        Architecture config = architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 1);
+        BestConfig recipe = BestConfig.of(new BitWidths(4, 4)).withActivations(activations);
+        Map<String, List<QuantizedLayer>> units = new HashMap<>();
+        List<VisionTransformer> networks = new ArrayList<>();
+        try (Backend backend = Backends.open("cpu")) {
+            assertThrows(IllegalStateException.class, () -> Calibrator.of(model).on(backend).config(recipe).onNetwork(networks::add)
+                    .onUnit((unit, layers) -> {
+                        if (units.size() == 2) {
+                            throw new IllegalStateException("interrupted");
+                        }
+                        units.put(unit, layers);
+                    }).run(images(config)));
+            assertEquals(1, networks.size());
+            CalibrationResult continued = Calibrator.of(model).on(backend).config(recipe).network(Optional.of(networks.get(0)))
+                    .resume(units).run(images(config));
+            assertEquals(calibrated(backend, model, recipe).layers(), continued.layers());
+            assertEquals(networks.get(0), continued.network());
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(Ingredient.class)
+    void everyIngredientMatters(Ingredient ingredient) {
+        VisionTransformer model = RandomVit.of(architectures().get(0), 1);
+        BestConfig all = BestConfig.of(new BitWidths(4, 4));
+        try (Backend backend = Backends.open("cpu")) {
+            assertNotEquals(calibrated(backend, model, all).layers(),
+                    calibrated(backend, model, all.without(Set.of(ingredient))).layers());
         }
     }
 

@@ -32,6 +32,7 @@ class CommandsTest extends TinyInput {
         assertEquals(14, made.required("layers").intValue());
         assertTrue(made.required("seconds").doubleValue() >= made.required("search_seconds").doubleValue());
         assertTrue(made.required("peak_memory_bytes").longValue() > 1_000_000);
+        assertTrue(made.required("divergence").doubleValue() > 0 && made.required("divergence").doubleValue() < 1);
         assertEquals("cpu", made.required("backend").textValue());
         assertEquals(out.toString(), made.required("out").textValue());
         Path moved = Files.move(out, folder.resolve("moved"));
@@ -47,6 +48,27 @@ class CommandsTest extends TinyInput {
         assertEquals(result.required("top1").doubleValue() - result.required("only_quantized_right").doubleValue(),
                 result.required("float_top1").doubleValue() - result.required("only_float_right").doubleValue(), 1e-12);
         assertTrue(result.required("images_per_second").doubleValue() > 0);
+    }
+
+    @Test
+    void bestIsCalibratedWithItsOptionsAndEvaluated() throws IOException {
+        for (String[] options : new String[][] {{}, {"--activations", "dynamic"}, {"--without", "hadamard,error-feedback"}}) {
+            Path own = folder.resolve("best" + options.length + String.join("", options));
+            Object[] all = Stream.concat(Stream.of("--preset", "best", "--w-bits", 4, "--a-bits", 4, "--count", 6, "--json"),
+                    Arrays.stream(options)).toArray();
+            JsonNode made = json(calibrate(own, all));
+            assertTrue(made.required("divergence").doubleValue() < 1);
+            JsonNode result = json(CommandLineRun.of("evaluate", "--model", own, "--against", model, "--images", images,
+                    "--labels", labels, "--json"));
+            // the folder alone gives what the calibration measured
+            assertEquals(made.required("divergence").doubleValue(), result.required("divergence").doubleValue(), 1e-6);
+        }
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "ptq4vit", "--activations", "dynamic")
+                .failed(2, "--activations");
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "best", "--metric", "cosine")
+                .failed(2, "--metric");
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "best", "--without", "hadamad")
+                .failed(2, "hadamad");
     }
 
     @Test

@@ -19,9 +19,8 @@ class LogarithmicLevelsTest {
                 Quantizer quantizer = new Quantizer.Logarithmic(top, ratio, bits);
                 for (int i = 0; i < (1 << bits) - 1; i++) {
                     double level = top * Math.pow(2, -i * ratio / 37.0);
-                    // bytes of the smaller scale err by half a step of it, bounds by one bfloat16
-                    double step = smallestStep(quantizer.grid());
-                    assertEquals(level, quantizer.quantize((float) level), level / 16 + step, bits + " bits, ratio " + ratio + ", level " + i);
+                    // signed bytes err by half a step of the scale for large levels, and bounds are bfloat16 numbers
+                    assertEquals(level, quantizer.quantize((float) level), level / 128 + top / 254, bits + " bits, ratio " + ratio + ", level " + i);
                 }
                 assertEquals(0, quantizer.quantize(0));
                 assertEquals(top, quantizer.quantize(Float.MAX_VALUE), top * 1e-6);
@@ -48,9 +47,5 @@ class LogarithmicLevelsTest {
     @ValueSource(floats = {0, -1, Float.NaN, Float.POSITIVE_INFINITY})
     void aTopMustBePositive(float top) {
         assertThrows(IllegalArgumentException.class, () -> new Quantizer.Logarithmic(top, 8, 4));
-    }
-
-    private static double smallestStep(CodeGrid grid) {
-        return grid.ranges().get(grid.ranges().size() - 1).step();
     }
 }
