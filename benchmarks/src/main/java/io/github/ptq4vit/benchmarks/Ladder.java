@@ -27,7 +27,6 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.IntStream;
@@ -58,7 +57,7 @@ public final class Ladder {
         this.backend = backend;
         this.model = model;
         ImageFolder folder = ImageFolder.open(images);
-        Labels truth = Labels.of(Optional.of(labelFile), folder, model.config().classes());
+        Labels truth = Labels.read(labelFile, folder, model.config().classes());
         ImageTransform transform = ImageTransform.timm(model.config().imageSize(), 1, HALF, HALF).with("resize=none");
         try (ImageLoader loader = ImageLoader.all(folder, folder.ids(), transform, BATCH, 2);
                 Classifier classifier = Classifier.of(backend, model)) {
