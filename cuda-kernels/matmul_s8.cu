@@ -48,6 +48,7 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
     static_assert(Tile::HEIGHT <= Tile::THREADS, "a thread adds up a row's codes");
     __shared__ typename Tile::Shared shared;
+    __shared__ double sums[Tile::HEIGHT];  // of what the codes of each row stand for; registers are short
     __shared__ float divisors[Tile::HEIGHT];
     int own_row = (int) threadIdx.x;
     long long row = (long long) Tile::HEIGHT * blockIdx.y;
@@ -62,7 +63,9 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         float values[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4];
         bool by_sum = grid.by_sum != 0;
         bool adds_row = by_sum && own_row < Tile::HEIGHT;
-        double row_sum = 0;
+        if (adds_row) {
+            sums[own_row] = 0;
+        }
         for (int range = 0; range < p.ranges; range++) {
             Tile tile;
             tile.clear();
@@ -74,7 +77,9 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                 }
             });
             float step_a = grid.range[range].step;
-            row_sum += (double) row_codes * step_a;
+            if (adds_row) {
+                sums[own_row] += (double) row_codes * step_a;
+            }
             UNROLLED
             for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
                 UNROLLED
@@ -96,7 +101,7 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         }
         if (by_sum) {
             if (adds_row) {
-                divisors[own_row] = row_sum == 0 ? 1.0f : (float) row_sum;
+                divisors[own_row] = sums[own_row] == 0 ? 1.0f : (float) sums[own_row];
             }
             __syncthreads();
             UNROLLED

@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -219,6 +220,31 @@ class EveryKernelTest {
                     side.normal(1, 2, 3, 45, 33).transpose(), grids.leftGrids(BITS, 0, 1), side.normal(2, 2, 3, 29, 45).transpose(),
                     grids.rightGrids(BITS, 0, 1), c), 2, 3, 33, 29));
         }
+        CodeGrid levels = CodesContractTest.levels().get(0);
+        for (CodeGrid grid : List.of(CodesContractTest.uniform(32, 0.05f), levels, levels.with(RowScale.SUM))) {
+            all.put("decoded, " + grid.rows() + ", " + grid.table().isPresent(), side -> result(side,
+                    y -> side.backend.decoded(magnitudes(side, 13, 97), grid, y), 13, 97));
+        }
+        for (int block : new int[] {32, 64, 4096}) {
+            all.put("Hadamard transform of " + block, side -> result(side,
+                    y -> side.backend.hadamard(side.normal(1, 3, 3 * block), block, y), 3, 3 * block));
+        }
+        all.put("squared errors", side -> {
+            double[] sums = side.backend.squaredErrors(side.normal(1, 5, 3, 217), side.normal(2, 5, 3, 217),
+                    Optional.of(magnitudes(side, 5, 3, 217)));
+            float[] numbers = new float[sums.length];
+            IntStream.range(0, sums.length).forEach(i -> numbers[i] = (float) sums[i]);
+            return floats(side, numbers);
+        });
+        all.put("squared errors without weights", side -> floats(side, new float[] {(float) side.backend.squaredErrors(
+                side.normal(1, 1, 1, 1003), side.normal(2, 1, 1, 1003), Optional.empty())[0]}));
+        all.put("product of levels", side -> result(side, y -> side.backend.linear(side.normal(1, 65, 97), levels,
+                side.backend.linear(side.scope, codes(133 * 97), steps(133), 97, side.bias(true, 133)), y), 65, 133));
+        for (int n : new int[] {33, 131}) {
+            all.put("product of levels, rows divided by sums, of " + n, side -> result(side, c -> side.backend.matmul(
+                    magnitudes(side, 2, 3, n, 45), List.of(levels.with(RowScale.SUM)), side.normal(2, 2, 3, 45, 29),
+                    List.of(CodesContractTest.uniform(32, 0.1f)), c), 2, 3, n, 29));
+        }
         all.put("product without cuBLAS", side -> result(side, c -> side.backend.matmul(side.normal(1, 3, 37, 45),
                 side.normal(2, 3, 45, 29), c), 3, 37, 29));
         return all;
@@ -229,6 +255,7 @@ class EveryKernelTest {
                 ScoreProblem.linear(65, 33, 24).with(Left.FLOAT), ScoreProblem.linear(65, 33, 24).with(Left.GELU_TWIN),
                 ScoreProblem.linear(65, 33, 24).with(Distance.COSINE),
                 ScoreProblem.linear(65, 33, 24).with(Left.FLOAT).with(Distance.PEARSON),
+                ScoreProblem.attention(2, 3, 33, 33, 17).with(Left.SOFTMAX_LEVELS),
                 ScoreProblem.attention(2, 3, 33, 33, 17).with(Left.SOFTMAX_TWIN));
     }
 
@@ -274,6 +301,12 @@ class EveryKernelTest {
     private static View result(Side side, Consumer<View> write, int... sizes) {
         View y = side.scope.floats(sizes);
         write.accept(y);
+        return y;
+    }
+
+    private static View magnitudes(Side side, int... sizes) {
+        View y = side.normal(1, sizes);
+        side.backend.magnitudes(y, y);
         return y;
     }
 

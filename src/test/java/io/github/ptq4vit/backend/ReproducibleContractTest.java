@@ -173,7 +173,7 @@ class ReproducibleContractTest {
     void whatCodesStandFor(int rows, int columns) {
         for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(8, 3, false),
                 CodesContractTest.softmaxTwin(8, 3, true), CodesContractTest.levels().get(0), CodesContractTest.levels().get(1))) {
-            for (RowScale scale : RowScale.values()) {
+            for (RowScale scale : List.of(RowScale.NONE, RowScale.SUM)) {
                 sameBits(side -> {
                     View y = side.scope.floats(rows, columns);
                     side.backend.decoded(side.normal(1, rows, columns), grid.with(scale), y);

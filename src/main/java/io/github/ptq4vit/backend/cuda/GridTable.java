@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cuda;
 
+import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.CodeTable;
@@ -25,8 +26,16 @@ final class GridTable {
     private GridTable() {
     }
 
-    /** Copies grids to memory that the scope owns; returns its address. */
+    /**
+     * Copies grids to memory that the scope owns; returns its address.
+     *
+     * @throws BackendException if rows have ranges of their own, which no kernel computes
+     */
     static long upload(CudaDevice device, CudaScope scope, List<CodeGrid> grids) {
+        if (grids.stream().anyMatch(grid -> grid.rows() == RowScale.RANGE)) {
+            throw new BackendException("The CUDA backend has no kernels for dynamic activations (rows with ranges of their own);"
+                    + " use --backend cpu, or a model with static activations");
+        }
         List<CodeTable> tables = grids.stream().flatMap(grid -> grid.table().stream()).distinct().toList();
         int first = (grids.size() * GRID_BYTES + LINE - 1) / LINE * LINE;
         Map<CodeTable, Integer> places = new HashMap<>();
