@@ -79,7 +79,7 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
         if (layer.role().isMatmul()) {
             groups(fields, left, q.left(), Set.of(1, heads));
             groups(fields, right, q.right(), Set.of(1, heads));
-            RowScale rows = layer.role() == LayerRole.PROBABILITY_VALUE ? transform.rows() : RowScale.NONE;
+            RowScale rows = layer.role() == LayerRole.PROBABILITY_VALUE && transform.rows() == RowScale.SUM ? RowScale.SUM : RowScale.NONE;
             require(fields, transform.equals(InputTransform.NONE.withRows(rows)), "none but row sums of probabilities", transform);
         } else {
             int inputs = Math.toIntExact(layer.weight().orElseThrow().elements() / layer.outputs());
