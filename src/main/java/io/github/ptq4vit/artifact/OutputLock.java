@@ -157,6 +157,11 @@ public final class OutputLock implements AutoCloseable {
         throw new ArtifactException(output + ": was removed or replaced while it was written");
     }
 
+    /** What is locked: the folder or the file. */
+    public Path output() {
+        return output;
+    }
+
     /** Whether this lock's folder did not exist before. */
     boolean madeFolder() {
         return madeFolder;

@@ -93,7 +93,7 @@ final class CompareCommand implements Callable<Integer> {
         }
         Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
         try (OutputLock lock = OutputLock.inFolder(target)) {
-            compare(configs, target);
+            compare(configs, lock.output());
         }
         return 0;
     }

@@ -81,7 +81,7 @@ final class ExportCommand implements Callable<Integer> {
             if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
                 throw new ExportException(target + ": is there already; choose another place (--out) or remove it");
             }
-            export(target);
+            export(lock.output());
         }
         return 0;
     }

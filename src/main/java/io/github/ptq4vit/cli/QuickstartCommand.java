@@ -73,7 +73,7 @@ final class QuickstartCommand implements Callable<Integer> {
                 common.decoders());
         if (out.isPresent()) {
             try (OutputLock lock = OutputLock.inFolder(out.get())) {
-                run(source, job, folder, labels, out.get());
+                run(source, job, folder, labels, lock.output());
             }
         } else {
             try (TemporaryFolder temporary = TemporaryFolder.make()) {

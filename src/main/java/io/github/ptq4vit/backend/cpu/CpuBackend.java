@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.Pointer;
@@ -49,17 +50,35 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     /** Takes so many threads. */
     public CpuBackend(int threads) {
-        this(threads, IntegerPath.probe(Worker.current()));
+        this(threads, IntegerPath::probe);
     }
 
-    private CpuBackend(int threads, IntegerPath path) {
+    private CpuBackend(int threads, Function<Worker, IntegerPath> probe) {
         this.heap = new NativeHeap();
-        this.workers = new Workers(threads);
-        this.path = path;
+        this.constants = new CpuScope(heap);
+        this.workers = new Workers(threads, this::free);
+        try {
+            this.path = workers.with(probe);
+        } catch (RuntimeException | Error e) {
+            workers.close();
+            throw e;
+        }
         this.products = new CpuProducts(path);
         this.scorer = new CpuScorer(heap, workers, path);
-        this.constants = new CpuScope(heap);
         this.hadamards = new ConcurrentHashMap<>();
+    }
+
+    private void free() {
+        constants.close();
+        heap.close();
+    }
+
+    Workers workers() {
+        return workers;
+    }
+
+    NativeHeap memory() {
+        return heap;
     }
 
     /** The same device for a subclass. */
@@ -75,7 +94,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     /** The backend as it is on processors whose int8 products are not exact, whatever this one can do. */
     public static CpuBackend withFloatProducts(int threads) {
-        return new CpuBackend(threads, IntegerPath.FLOAT32);
+        return new CpuBackend(threads, worker -> IntegerPath.FLOAT32);
     }
 
     @Override
@@ -154,104 +173,110 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public void linear(View x, Linear weights, View y) {
-        products.linear(Worker.current(), x, (CpuLinear) weights, y);
+        workers.use(worker -> products.linear(worker, x, (CpuLinear) weights, y));
     }
 
     @Override
     public void linearBackward(View dy, Linear weights, View dx) {
-        products.linearBackward(Worker.current(), dy, (CpuLinear) weights, dx);
+        workers.use(worker -> products.linearBackward(worker, dy, (CpuLinear) weights, dx));
     }
 
     @Override
     public void linear(View x, CodeGrid grid, Linear weights, View y) {
-        products.quantizedLinear(Worker.current(), x, grid, (CpuLinear) weights, y);
+        workers.use(worker -> products.quantizedLinear(worker, x, grid, (CpuLinear) weights, y));
     }
 
     @Override
     public void matmul(View a, View b, View c) {
-        Worker worker = Worker.current();
-        Layout right = Layout.of(b);
-        long rightAddress = CpuBuffer.address(b);
-        if (a.size(-1) == 1 && !b.isDense()) {
-            // oneDNN 3.11 multiplies a batch of single rows as if they were columns unless they are dense
-            right = Layout.dense(F32, IntStream.of(b.sizes()).asLongStream().toArray());
-            long copy = worker.scratch("dense b", b.elements() * Float.BYTES);
-            worker.copy(Layout.of(b), right).run(rightAddress, copy);
-            rightAddress = copy;
-        }
-        worker.product(new Worker.Product(Layout.of(a), right, false, Layout.of(c), Epilogue.NONE))
-                .primitive().run(CpuBuffer.address(a), rightAddress, CpuBuffer.address(c));
+        workers.use(worker -> {
+            Layout right = Layout.of(b);
+            long rightAddress = CpuBuffer.address(b);
+            if (a.size(-1) == 1 && !b.isDense()) {
+                // oneDNN 3.11 multiplies a batch of single rows as if they were columns unless they are dense
+                right = Layout.dense(F32, IntStream.of(b.sizes()).asLongStream().toArray());
+                long copy = worker.scratch("dense b", b.elements() * Float.BYTES);
+                worker.copy(Layout.of(b), right).run(rightAddress, copy);
+                rightAddress = copy;
+            }
+            worker.product(new Worker.Product(Layout.of(a), right, false, Layout.of(c), Epilogue.NONE))
+                    .primitive().run(CpuBuffer.address(a), rightAddress, CpuBuffer.address(c));
+        });
     }
 
     @Override
     public void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
-        products.quantizedMatmul(Worker.current(), a, gridsA, b, gridsB, c);
+        workers.use(worker -> products.quantizedMatmul(worker, a, gridsA, b, gridsB, c));
     }
 
     @Override
     public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
-        Worker worker = Worker.current();
-        long rows = x.elements() / x.size(-1);
-        long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
-        worker.layerNorm(rows, x.size(-1), epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                dense(beta), dense(y));
+        workers.use(worker -> {
+            long rows = x.elements() / x.size(-1);
+            long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
+            worker.layerNorm(rows, x.size(-1), epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
+                    dense(beta), dense(y));
+        });
     }
 
     @Override
     public void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx) {
-        Worker worker = Worker.current();
-        long rows = x.elements() / x.size(-1);
-        long columns = x.size(-1);
-        long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
-        long scratch = worker.scratch("norm gradient", rows * columns * Float.BYTES);
-        // the moments once more: cheaper than keeping them for every layer
-        worker.layerNorm(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                dense(gamma), scratch);
-        Layout matrix = Layout.dense(F32, rows, columns);
-        worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
-                .run(dense(dy), dense(gamma), scratch);
-        worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scratch,
-                dense(dx));
+        workers.use(worker -> {
+            long rows = x.elements() / x.size(-1);
+            long columns = x.size(-1);
+            long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
+            long scratch = worker.scratch("norm gradient", rows * columns * Float.BYTES);
+            // the moments once more: cheaper than keeping them for every layer
+            worker.layerNorm(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
+                    dense(gamma), scratch);
+            Layout matrix = Layout.dense(F32, rows, columns);
+            worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
+                    .run(dense(dy), dense(gamma), scratch);
+            worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scratch,
+                    dense(dx));
+        });
     }
 
     @Override
     public void softmax(View x, float scale, View y) {
-        Worker worker = Worker.current();
-        worker.eltwise(dnnl.dnnl_eltwise_linear, false, x.elements(), scale, 0).run(dense(x), dense(y));
-        worker.softmax(false, x.elements() / x.size(-1), x.size(-1)).run(dense(y), dense(y));
+        workers.use(worker -> {
+            worker.eltwise(dnnl.dnnl_eltwise_linear, false, x.elements(), scale, 0).run(dense(x), dense(y));
+            worker.softmax(false, x.elements() / x.size(-1), x.size(-1)).run(dense(y), dense(y));
+        });
     }
 
     @Override
     public void softmaxBackward(View y, View dy, float scale, View dx) {
-        Worker worker = Worker.current();
-        worker.softmax(true, y.elements() / y.size(-1), y.size(-1)).run(dense(y), dense(dy), dense(dx));
-        worker.eltwise(dnnl.dnnl_eltwise_linear, false, y.elements(), scale, 0).run(dense(dx), dense(dx));
+        workers.use(worker -> {
+            worker.softmax(true, y.elements() / y.size(-1), y.size(-1)).run(dense(y), dense(dy), dense(dx));
+            worker.eltwise(dnnl.dnnl_eltwise_linear, false, y.elements(), scale, 0).run(dense(dx), dense(dx));
+        });
     }
 
     @Override
     public void gelu(View x, View y) {
-        Worker.current().eltwise(dnnl.dnnl_eltwise_gelu_erf, false, x.elements(), 0, 0).run(dense(x), dense(y));
+        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_gelu_erf, false, x.elements(), 0, 0).run(dense(x), dense(y)));
     }
 
     @Override
     public void geluBackward(View x, View dy, View dx) {
-        Worker.current().eltwise(dnnl.dnnl_eltwise_gelu_erf, true, x.elements(), 0, 0).run(dense(x), dense(dy), dense(dx));
+        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_gelu_erf, true, x.elements(), 0, 0)
+                .run(dense(x), dense(dy), dense(dx)));
     }
 
     @Override
     public void add(View a, View b, View c) {
         long inner = b.elements();
         long outer = a.elements() / inner;
-        Worker.current().binary(dnnl.dnnl_binary_add, Layout.dense(F32, outer, inner), Layout.dense(F32, 1, inner),
-                Layout.dense(F32, outer, inner), Epilogue.NONE).run(dense(a), dense(b), dense(c));
+        workers.use(worker -> worker.binary(dnnl.dnnl_binary_add, Layout.dense(F32, outer, inner), Layout.dense(F32, 1, inner),
+                Layout.dense(F32, outer, inner), Epilogue.NONE).run(dense(a), dense(b), dense(c)));
     }
 
     @Override
     public void multiply(View x, View factors, View y) {
         long columns = factors.elements();
         Layout matrix = Layout.dense(F32, x.elements() / columns, columns);
-        Worker.current().binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
-                .run(dense(x), dense(factors), dense(y));
+        workers.use(worker -> worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
+                .run(dense(x), dense(factors), dense(y)));
     }
 
     @Override
@@ -259,12 +284,12 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         Layout line = Layout.dense(F32, x.elements());
         Epilogue scaleAndAdd = new Epilogue(false, Epilogue.Scales.NONE, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
                 Epilogue.Step.of(Epilogue.Kind.ACCUMULATE)));
-        Worker.current().binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum));
+        workers.use(worker -> worker.binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum)));
     }
 
     @Override
     public void magnitudes(View x, View y) {
-        Worker.current().eltwise(dnnl.dnnl_eltwise_abs, false, x.elements(), 0, 0).run(dense(x), dense(y));
+        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_abs, false, x.elements(), 0, 0).run(dense(x), dense(y)));
     }
 
     @Override
@@ -277,7 +302,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         if (!Arrays.equals(from.sizes(), to.sizes())) {
             throw new IllegalArgumentException("Cannot copy " + from + " to " + to);
         }
-        Worker.current().copy(Layout.of(from), Layout.of(to)).run(CpuBuffer.address(from), CpuBuffer.address(to));
+        workers.use(worker -> worker.copy(Layout.of(from), Layout.of(to)).run(CpuBuffer.address(from), CpuBuffer.address(to)));
     }
 
     @Override
@@ -295,7 +320,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         if (codes.buffer().type() != DataType.INT8 || !codes.isDense()) {
             throw new IllegalArgumentException("Codes go to dense bytes, not " + codes);
         }
-        new Coder(CodeForm.SIGNED).encode(Worker.current(), dense(x), x.elements(), grid, range, CpuBuffer.address(codes));
+        workers.use(worker -> new Coder(CodeForm.SIGNED).encode(worker, dense(x), x.elements(), grid, range, CpuBuffer.address(codes)));
     }
 
     @Override
@@ -307,12 +332,14 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     public void hadamard(View x, int block, View y) {
         HostOperations.requireBlock(block, x.size(-1));
         int rows = Math.toIntExact(x.elements() / block);
-        long copy = Worker.current().scratch("hadamard", x.elements() * Float.BYTES);
-        View matrix = hadamards.computeIfAbsent(block, this::hadamardMatrix);
-        Layout flat = Layout.dense(F32, rows, block);
-        Worker.current().product(new Worker.Product(flat, Layout.of(matrix), false, flat, Epilogue.NONE)).primitive()
-                .run(dense(x), CpuBuffer.address(matrix), copy);
-        Pointer.memcpy(new Address(dense(y)), new Address(copy), x.elements() * Float.BYTES);
+        workers.use(worker -> {
+            long copy = worker.scratch("hadamard", x.elements() * Float.BYTES);
+            View matrix = hadamards.computeIfAbsent(block, this::hadamardMatrix);
+            Layout flat = Layout.dense(F32, rows, block);
+            worker.product(new Worker.Product(flat, Layout.of(matrix), false, flat, Epilogue.NONE)).primitive()
+                    .run(dense(x), CpuBuffer.address(matrix), copy);
+            Pointer.memcpy(new Address(dense(y)), new Address(copy), x.elements() * Float.BYTES);
+        });
     }
 
     private View hadamardMatrix(int block) {
@@ -352,11 +379,13 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
                 scorer.score(problem, outputs, codes, searched, fixed, candidates, from, to);
     }
 
+    /**
+     * Frees what belongs to the backend. A computation in progress fails at its next operation, and what it computes with is
+     * freed then; memory of scopes stays valid until they are closed.
+     */
     @Override
     public void close() {
         workers.close();
-        constants.close();
-        heap.close();
     }
 
     private static long dense(View view) {

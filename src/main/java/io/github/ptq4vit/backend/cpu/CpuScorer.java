@@ -89,11 +89,13 @@ final class CpuScorer {
                 int part = item % parts;
                 int first = part * candidates.size() / parts;
                 int last = (part + 1) * candidates.size() / parts;
-                if (inputs.transposed) {
-                    new TransposedTileScorer(inputs, outputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
-                } else {
-                    new TileScorer(inputs, Worker.current(), tiles.get(tile)).score(first, last, tileLosses[tile]);
-                }
+                workers.use(worker -> {
+                    if (inputs.transposed) {
+                        new TransposedTileScorer(inputs, outputs, worker, tiles.get(tile)).score(first, last, tileLosses[tile]);
+                    } else {
+                        new TileScorer(inputs, worker, tiles.get(tile)).score(first, last, tileLosses[tile]);
+                    }
+                });
             });
         }
         double[][] losses = new double[candidates.size()][groups];

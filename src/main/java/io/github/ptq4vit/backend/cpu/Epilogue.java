@@ -4,7 +4,6 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_binary;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_eltwise;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_sum;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_create;
-import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_post_ops;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_scales_mask;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_zero_points_mask;
@@ -95,31 +94,32 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
 
     /** Compiles to oneDNN's attributes; the arguments that the steps need are appended to {@code slots}. */
     dnnl_primitive_attr compile(Layout result, Slots slots) {
-        dnnl_primitive_attr attributes = new dnnl_primitive_attr();
-        OneDnn.check(dnnl_primitive_attr_create(attributes), "attributes");
+        Handles handles = slots.handles();
+        dnnl_primitive_attr attributes = OneDnn.attributes(handles);
         if (scales != Scales.NONE) {
             boolean columns = scales == Scales.ONE_A_COLUMN;
             OneDnn.check(dnnl_primitive_attr_set_scales_mask(attributes, dnnl.DNNL_ARG_WEIGHTS,
                     columns ? 1 << (result.rank() - 1) : 0), "scales");
             slots.add(dnnl.DNNL_ARG_ATTR_SCALES | dnnl.DNNL_ARG_WEIGHTS,
-                    OneDnn.dense(dnnl.dnnl_f32, columns ? result.size(-1) : 1));
+                    OneDnn.dense(handles, dnnl.dnnl_f32, columns ? result.size(-1) : 1));
         }
         if (shifted) {
             OneDnn.check(dnnl_primitive_attr_set_zero_points_mask(attributes, dnnl.DNNL_ARG_SRC, 0), "zero point");
-            slots.add(dnnl.DNNL_ARG_ATTR_ZERO_POINTS | dnnl.DNNL_ARG_SRC, OneDnn.dense(dnnl.dnnl_s32, 1));
+            slots.add(dnnl.DNNL_ARG_ATTR_ZERO_POINTS | dnnl.DNNL_ARG_SRC, OneDnn.dense(handles, dnnl.dnnl_s32, 1));
         }
         dnnl_post_ops operations = new dnnl_post_ops();
         OneDnn.check(dnnl_post_ops_create(operations), "post-operations");
+        handles.own(operations, dnnl::dnnl_post_ops_destroy);
         for (int i = 0; i < steps.size(); i++) {
             Step step = steps.get(i);
             int slot = (dnnl.DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE * (i + 1)) | dnnl.DNNL_ARG_SRC_1;
             int status = switch (step.kind) {
                 case ACCUMULATE -> dnnl_post_ops_append_sum(operations, 1, 0, dnnl.dnnl_data_type_undef);
-                case SUBTRACT -> binary(operations, dnnl.dnnl_binary_sub, slots.add(slot, full(result)));
-                case MULTIPLY -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, full(result)));
-                case MULTIPLY_ALL -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, row(result, 1)));
-                case MULTIPLY_COLUMNS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, columns(result)));
-                case ADD_COLUMNS -> binary(operations, dnnl.dnnl_binary_add, slots.add(slot, columns(result)));
+                case SUBTRACT -> binary(operations, dnnl.dnnl_binary_sub, slots.add(slot, full(handles, result)));
+                case MULTIPLY -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, full(handles, result)));
+                case MULTIPLY_ALL -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, row(handles, result, 1)));
+                case MULTIPLY_COLUMNS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, columns(handles, result)));
+                case ADD_COLUMNS -> binary(operations, dnnl.dnnl_binary_add, slots.add(slot, columns(handles, result)));
                 case SQUARE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_square, 0, 0);
                 case ABSOLUTE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_abs, 0, 0);
                 case CLIP -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_clip, step.alpha, step.beta);
@@ -132,20 +132,20 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
         return attributes;
     }
 
-    private static dnnl_memory_desc full(Layout result) {
-        return result.withType(dnnl.dnnl_f32).descriptor();
+    private static dnnl_memory_desc full(Handles handles, Layout result) {
+        return result.withType(dnnl.dnnl_f32).descriptor(handles);
     }
 
     /** One number a column, to be repeated along the other axes. */
-    static dnnl_memory_desc columns(Layout result) {
-        return row(result, result.size(-1));
+    static dnnl_memory_desc columns(Handles handles, Layout result) {
+        return row(handles, result, result.size(-1));
     }
 
-    private static dnnl_memory_desc row(Layout result, long columns) {
+    private static dnnl_memory_desc row(Handles handles, Layout result, long columns) {
         long[] sizes = new long[result.rank()];
         Arrays.fill(sizes, 1);
         sizes[sizes.length - 1] = columns;
-        return OneDnn.dense(dnnl.dnnl_f32, sizes);
+        return OneDnn.dense(handles, dnnl.dnnl_f32, sizes);
     }
 
     private static int binary(dnnl_post_ops operations, int kind, dnnl_memory_desc other) {

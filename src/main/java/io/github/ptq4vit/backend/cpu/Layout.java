@@ -102,8 +102,8 @@ final class Layout {
         return new Layout(newType, sizes, strides);
     }
 
-    dnnl_memory_desc descriptor() {
-        return isPacked() ? OneDnn.anyLayout(type, sizes) : OneDnn.strided(type, sizes, strides);
+    dnnl_memory_desc descriptor(Handles owner) {
+        return isPacked() ? OneDnn.anyLayout(owner, type, sizes) : OneDnn.strided(owner, type, sizes, strides);
     }
 
     private static long[] swapped(long[] axes) {

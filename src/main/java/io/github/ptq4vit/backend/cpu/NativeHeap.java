@@ -52,6 +52,7 @@ final class NativeHeap implements AutoCloseable {
     /** Takes back what {@link #allocate} gave for that many bytes. */
     synchronized void release(long address, long bytes) {
         if (closed) {
+            Pointer.free(new Address(starts.remove(address)));
             return;
         }
         long size = rounded(bytes);
@@ -65,6 +66,11 @@ final class NativeHeap implements AutoCloseable {
         while (kept > most) {
             Pointer.free(new Address(starts.remove(pop(free.lastKey()))));
         }
+    }
+
+    /** Pieces that the system has given and not got back. */
+    synchronized int pieces() {
+        return starts.size();
     }
 
     /** Bytes that lie idle. */
@@ -82,6 +88,7 @@ final class NativeHeap implements AutoCloseable {
         return address;
     }
 
+    /** Gives back what is kept, and from then on every piece as it is released. */
     @Override
     public synchronized void close() {
         trim(0);

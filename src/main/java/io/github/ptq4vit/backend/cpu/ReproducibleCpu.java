@@ -109,8 +109,9 @@ final class ReproducibleCpu extends CpuBackend {
     }
 
     /** The elements of a view, row-major. */
-    private static float[] array(View view) {
-        return CpuBuffer.array(CpuProducts.gathered(Worker.current(), "gathered", view), Math.toIntExact(view.elements()));
+    private float[] array(View view) {
+        return workers().with(worker -> CpuBuffer.array(CpuProducts.gathered(worker, "gathered", view),
+                Math.toIntExact(view.elements())));
     }
 
     /** Nothing: what it shares is closed with its owner. */

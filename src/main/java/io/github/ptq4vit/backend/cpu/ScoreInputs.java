@@ -82,8 +82,8 @@ final class ScoreInputs {
         this.rights = single && !transposed ? encodeRights(scope, workers) : new long[0];
         this.candidateCodes = single && transposed ? prepareCandidates(workers) : new long[0][];
         Optional<Worker.Product> usual = single && !transposed
-                ? product(Worker.current(), Math.min(problem.n(), tileRows), 0).packedFor() : Optional.empty();
-        this.packedLayout = usual.map(key -> Worker.current().product(key).weights());
+                ? workers.with(worker -> product(worker, Math.min(problem.n(), tileRows), 0).packedFor()) : Optional.empty();
+        this.packedLayout = usual.map(key -> workers.with(worker -> worker.product(key).weights()));
         this.packed = usual.isPresent() ? packRights(scope, workers, usual.get(), tileRows) : new long[0];
     }
 
@@ -264,20 +264,21 @@ final class ScoreInputs {
     private long[] encodeRights(CpuScope scope, Workers workers) {
         long bytes = (long) problem.k() * problem.m() * second.form().bytes();
         if (searched == Operand.LEFT) {
-            return codes.fixed(new KeptCodes.Place(Operand.RIGHT, 0, 0, 0), fixed, bytes, kept -> encodeRight(0, kept[0]));
+            return codes.fixed(new KeptCodes.Place(Operand.RIGHT, 0, 0, 0), fixed, bytes,
+                    kept -> workers.use(worker -> encodeRight(worker, 0, kept[0])));
         }
         long[] addresses = allocate(scope, candidates.size(), bytes);
-        workers.run(addresses.length, candidate -> encodeRight(candidate, addresses[candidate]));
+        workers.run(addresses.length, candidate -> workers.use(worker -> encodeRight(worker, candidate, addresses[candidate])));
         return addresses;
     }
 
-    private void encodeRight(int candidate, long address) {
+    private void encodeRight(Worker worker, int candidate, long address) {
         long start = System.nanoTime();
         int parts = rightGrids(candidate).size();
         long size = (long) problem.k() * problem.m() / parts;
         long numbers = CpuBuffer.address(problem.right());
         for (int part = 0; part < parts; part++) {
-            second.encode(Worker.current(), numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
+            second.encode(worker, numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
                     address + part * size * second.form().bytes());
         }
         clock.add(WorkClock.Kind.ENCODE, start);
@@ -294,7 +295,8 @@ final class ScoreInputs {
         long numbers = CpuBuffer.address(problem.right());
         long[] addresses = codes.candidates(wanted, size * first.form().bytes(), workers, (candidate, address) -> {
             long start = System.nanoTime();
-            first.encode(Worker.current(), numbers + candidate.group() * size * Float.BYTES, size, candidate.grid(), 0, address);
+            workers.use(worker -> first.encode(worker, numbers + candidate.group() * size * Float.BYTES, size, candidate.grid(), 0,
+                    address));
             clock.add(WorkClock.Kind.ENCODE, start);
         });
         long[][] byCandidate = new long[candidates.size()][];
@@ -303,19 +305,20 @@ final class ScoreInputs {
     }
 
     private long[] packRights(CpuScope scope, Workers workers, Worker.Product usual, int tileRows) {
-        long bytes = Worker.current().product(usual).weightBytes();
+        long bytes = workers.with(worker -> worker.product(usual).weightBytes());
         if (searched == Operand.LEFT) {
             return codes.fixed(new KeptCodes.Place(Operand.RIGHT, 0, 0, tileRows), fixed, bytes,
-                    kept -> packRight(usual, rights[0], kept[0]));
+                    kept -> workers.use(worker -> packRight(worker, usual, rights[0], kept[0])));
         }
         long[] addresses = allocate(scope, rights.length, bytes);
-        workers.run(addresses.length, candidate -> packRight(usual, rights[candidate], addresses[candidate]));
+        workers.run(addresses.length, candidate -> workers.use(worker ->
+                packRight(worker, usual, rights[candidate], addresses[candidate])));
         return addresses;
     }
 
-    private void packRight(Worker.Product usual, long plain, long address) {
+    private void packRight(Worker worker, Worker.Product usual, long plain, long address) {
         long start = System.nanoTime();
-        Worker.current().pack(plainRight(), usual, plain, address);
+        worker.pack(plainRight(), usual, plain, address);
         clock.add(WorkClock.Kind.PACK, start);
     }
 

@@ -6,8 +6,18 @@ import org.bytedeco.dnnl.dnnl_memory_desc;
 
 /** The arguments of a primitive under construction: their numbers and descriptors, in calling order. */
 final class Slots {
+    private final Handles handles;
     private final List<Integer> numbers = new ArrayList<>();
     private final List<dnnl_memory_desc> layouts = new ArrayList<>();
+
+    /** @param handles owner of what the construction needs for a while */
+    Slots(Handles handles) {
+        this.handles = handles;
+    }
+
+    Handles handles() {
+        return handles;
+    }
 
     /** Appends an argument and returns its descriptor. */
     dnnl_memory_desc add(int number, dnnl_memory_desc layout) {

@@ -6,6 +6,7 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_eltwise_forward_primitive_desc_
 import static org.bytedeco.dnnl.global.dnnl.dnnl_layer_normalization_backward_primitive_desc_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_layer_normalization_forward_primitive_desc_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_matmul_primitive_desc_create;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_clone;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_get_size;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_desc_query_md;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_reorder_primitive_desc_create;
@@ -15,7 +16,9 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_stream_create;
 
 import java.util.HashMap;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.function.ToIntFunction;
 import org.bytedeco.dnnl.dnnl_engine;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.dnnl_primitive_attr;
@@ -24,26 +27,42 @@ import org.bytedeco.dnnl.dnnl_stream;
 import org.bytedeco.dnnl.global.dnnl;
 
 /**
- * One thread's oneDNN: a single-threaded stream and the primitives compiled for it so far, by what they compute. oneDNN
- * shares the generated code between workers; a primitive's arguments and scratch memory are the worker's own.
+ * A single-threaded stream of oneDNN and the primitives compiled for it so far, by what they compute, for one thread at a time:
+ * {@link Workers} lends them. oneDNN shares the generated code between workers; a primitive's arguments and scratch memory
+ * are the worker's own, and go with it.
  */
-final class Worker {
-    private static final ThreadLocal<Worker> CURRENT = ThreadLocal.withInitial(Worker::new);
-
+final class Worker implements AutoCloseable {
+    private final Workers workers;
     private final dnnl_engine engine = OneDnn.engine();
+    private final Handles owned = new Handles();
     private final dnnl_stream stream = new dnnl_stream();
     private final Map<Object, Object> compiled = new HashMap<>();
     private final Map<String, Scratch> scratch = new HashMap<>();
     private final Scratch scalar = new Scratch().atLeast(Float.BYTES);
 
-    private Worker() {
-        OneDnn.useOneThread();
+    Worker(Workers workers) {
+        this.workers = workers;
         OneDnn.check(dnnl_stream_create(stream, engine, dnnl.dnnl_stream_default_flags), "stream");
+        owned.own(stream, dnnl::dnnl_stream_destroy);
     }
 
-    /** The calling thread's. */
-    static Worker current() {
-        return CURRENT.get();
+    dnnl_stream stream() {
+        return stream;
+    }
+
+    /** Throws if the backend was closed. */
+    void requireOpen() {
+        workers.requireOpen();
+    }
+
+    /** Destroys everything that was made for it. */
+    @Override
+    public void close() {
+        owned.close();
+        scratch.values().forEach(Scratch::close);
+        scalar.close();
+        compiled.clear();
+        scratch.clear();
     }
 
     /** A product {@code destination = source x weights (+ bias)}. */
@@ -74,23 +93,39 @@ final class Worker {
      * steps in order.
      */
     Compiled product(Product key) {
-        return cached(key, () -> {
-            Slots slots = new Slots();
-            dnnl_memory_desc source = slots.add(dnnl.DNNL_ARG_SRC, key.source.descriptor());
-            dnnl_memory_desc weights = slots.add(dnnl.DNNL_ARG_WEIGHTS, key.weights.descriptor());
-            dnnl_memory_desc bias = key.bias ? slots.add(dnnl.DNNL_ARG_BIAS, Epilogue.columns(key.destination)) : null;
-            dnnl_memory_desc destination = slots.add(dnnl.DNNL_ARG_DST, key.destination.descriptor());
+        return made(key, slots -> {
+            Handles handles = slots.handles();
+            dnnl_memory_desc source = slots.add(dnnl.DNNL_ARG_SRC, key.source.descriptor(handles));
+            dnnl_memory_desc weights = slots.add(dnnl.DNNL_ARG_WEIGHTS, key.weights.descriptor(handles));
+            dnnl_memory_desc bias = key.bias ? slots.add(dnnl.DNNL_ARG_BIAS, Epilogue.columns(handles, key.destination)) : null;
+            dnnl_memory_desc destination = slots.add(dnnl.DNNL_ARG_DST, key.destination.descriptor(handles));
             dnnl_primitive_attr attributes = key.epilogue.compile(key.destination, slots);
-            dnnl_primitive_desc description = new dnnl_primitive_desc();
-            OneDnn.check(dnnl_matmul_primitive_desc_create(description, engine, source, weights, bias, destination,
-                    attributes), "product " + key);
-            dnnl_memory_desc chosen = new dnnl_memory_desc(
-                    dnnl_primitive_desc_query_md(description, dnnl.dnnl_query_weights_md, 0));
+            dnnl_primitive_desc description = description(handles, made -> dnnl_matmul_primitive_desc_create(made, engine, source,
+                    weights, bias, destination, attributes), "product " + key);
+            dnnl_memory_desc chosen = new dnnl_memory_desc();
+            OneDnn.check(dnnl_memory_desc_clone(chosen, dnnl_primitive_desc_query_md(description, dnnl.dnnl_query_weights_md, 0)),
+                    "layout of packed weights");
+            owned.own(chosen, dnnl::dnnl_memory_desc_destroy);
             dnnl_memory_desc[] layouts = slots.layouts();
             layouts[1] = chosen;
-            return new Compiled(new Primitive(stream, description, slots.numbers(), layouts), chosen,
+            return new Compiled(new Primitive(this, owned, description, slots.numbers(), layouts), chosen,
                     dnnl_memory_desc_get_size(chosen));
         });
+    }
+
+    /** What was made for a key before, else what is made now with descriptors that are gone afterwards. */
+    private <T> T made(Object key, Function<Slots, T> make) {
+        return cached(key, () -> {
+            try (Handles temporary = new Handles()) {
+                return make.apply(new Slots(temporary));
+            }
+        });
+    }
+
+    private static dnnl_primitive_desc description(Handles handles, ToIntFunction<dnnl_primitive_desc> create, String what) {
+        dnnl_primitive_desc description = new dnnl_primitive_desc();
+        OneDnn.check(create.applyAsInt(description), what);
+        return handles.own(description, dnnl::dnnl_primitive_desc_destroy);
     }
 
     /** Brings plain weights at {@code from} into the layout of a compiled product, at {@code to}. */
@@ -102,68 +137,73 @@ final class Worker {
             source = scratch("transposed weights", plain.elements() * (plain.type() == dnnl.dnnl_f32 ? Float.BYTES : 1));
             copy(plain, rows).run(from, source);
         }
-        Primitive packing = cached(new Reorder(rows, product), () -> reorder(rows.descriptor(), product(product).weights()));
+        Primitive packing = made(new Reorder(rows, product),
+                slots -> reorder(slots, rows.descriptor(slots.handles()), product(product).weights()));
         packing.run(source, to);
     }
 
     /** Copies between layouts of equal sizes. Arguments: from, to. */
     Primitive copy(Layout from, Layout to) {
-        return cached(new Reorder(from, to), () -> reorder(from.descriptor(), to.descriptor()));
+        return made(new Reorder(from, to),
+                slots -> reorder(slots, from.descriptor(slots.handles()), to.descriptor(slots.handles())));
     }
 
-    private Primitive reorder(dnnl_memory_desc from, dnnl_memory_desc to) {
-        dnnl_primitive_desc description = new dnnl_primitive_desc();
-        OneDnn.check(dnnl_reorder_primitive_desc_create(description, from, engine, to, engine, null), "copy");
-        return new Primitive(stream, description, new int[] {dnnl.DNNL_ARG_FROM, dnnl.DNNL_ARG_TO},
-                new dnnl_memory_desc[] {from, to});
+    private Primitive reorder(Slots slots, dnnl_memory_desc from, dnnl_memory_desc to) {
+        slots.add(dnnl.DNNL_ARG_FROM, from);
+        slots.add(dnnl.DNNL_ARG_TO, to);
+        dnnl_primitive_attr attributes = OneDnn.attributes(slots.handles());
+        return primitive(slots, made -> dnnl_reorder_primitive_desc_create(made, from, engine, to, engine, attributes), "copy");
+    }
+
+    private Primitive primitive(Slots slots, ToIntFunction<dnnl_primitive_desc> create, String what) {
+        return new Primitive(this, owned, description(slots.handles(), create, what), slots.numbers(), slots.layouts());
     }
 
     /** Elementwise on two tensors, the second repeated along axes of size 1. Arguments: a, b, result, epilogue's. */
     Primitive binary(int kind, Layout a, Layout b, Layout result, Epilogue epilogue) {
-        return cached(new Binary(kind, a, b, result, epilogue), () -> {
-            Slots slots = new Slots();
-            dnnl_memory_desc first = slots.add(dnnl.DNNL_ARG_SRC_0, a.descriptor());
-            dnnl_memory_desc second = slots.add(dnnl.DNNL_ARG_SRC_1, b.descriptor());
-            dnnl_memory_desc destination = slots.add(dnnl.DNNL_ARG_DST, result.descriptor());
+        return made(new Binary(kind, a, b, result, epilogue), slots -> {
+            dnnl_memory_desc first = slots.add(dnnl.DNNL_ARG_SRC_0, a.descriptor(slots.handles()));
+            dnnl_memory_desc second = slots.add(dnnl.DNNL_ARG_SRC_1, b.descriptor(slots.handles()));
+            dnnl_memory_desc destination = slots.add(dnnl.DNNL_ARG_DST, result.descriptor(slots.handles()));
             dnnl_primitive_attr attributes = epilogue.compile(result, slots);
-            dnnl_primitive_desc description = new dnnl_primitive_desc();
-            OneDnn.check(dnnl_binary_primitive_desc_create(description, engine, kind, first, second, destination,
+            return primitive(slots, made -> dnnl_binary_primitive_desc_create(made, engine, kind, first, second, destination,
                     attributes), "elementwise operation");
-            return new Primitive(stream, description, slots.numbers(), slots.layouts());
         });
     }
 
     /** Elementwise on one dense tensor. Arguments: x, result; backward: x, dy, dx. */
     Primitive eltwise(int kind, boolean backward, long elements, float alpha, float beta) {
-        return cached(new Eltwise(kind, backward, elements, alpha, beta), () -> {
-            dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, elements);
-            dnnl_primitive_desc forward = new dnnl_primitive_desc();
+        return made(new Eltwise(kind, backward, elements, alpha, beta), slots -> {
+            Handles handles = slots.handles();
+            dnnl_memory_desc x = slots.add(dnnl.DNNL_ARG_SRC, OneDnn.dense(handles, dnnl.dnnl_f32, elements));
+            dnnl_primitive_attr attributes = OneDnn.attributes(handles);
             int prop = backward ? dnnl.dnnl_forward_training : dnnl.dnnl_forward_inference;
-            OneDnn.check(dnnl_eltwise_forward_primitive_desc_create(forward, engine, prop, kind, x, x, alpha, beta, null),
-                    "elementwise operation");
+            ToIntFunction<dnnl_primitive_desc> forward = made -> dnnl_eltwise_forward_primitive_desc_create(made, engine, prop,
+                    kind, x, x, alpha, beta, attributes);
             if (!backward) {
-                return new Primitive(stream, forward, new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_DST},
-                        new dnnl_memory_desc[] {x, x});
+                slots.add(dnnl.DNNL_ARG_DST, x);
+                return primitive(slots, forward, "elementwise operation");
             }
-            dnnl_primitive_desc description = new dnnl_primitive_desc();
-            OneDnn.check(dnnl_eltwise_backward_primitive_desc_create(description, engine, kind, x, x, x, alpha, beta,
-                    forward, null), "elementwise gradient");
-            return new Primitive(stream, description,
-                    new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_DIFF_DST, dnnl.DNNL_ARG_DIFF_SRC},
-                    new dnnl_memory_desc[] {x, x, x});
+            slots.add(dnnl.DNNL_ARG_DIFF_DST, x);
+            slots.add(dnnl.DNNL_ARG_DIFF_SRC, x);
+            dnnl_primitive_desc hint = description(handles, forward, "elementwise operation");
+            return primitive(slots, made -> dnnl_eltwise_backward_primitive_desc_create(made, engine, kind, x, x, x, alpha, beta,
+                    hint, attributes), "elementwise gradient");
         });
     }
 
     /** Arguments: x, mean, variance, gamma, beta, y; the moments are written. */
     Primitive layerNorm(long rows, long columns, float epsilon) {
-        return cached(new Norm(false, rows, columns, epsilon), () -> {
-            dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, rows, columns);
-            dnnl_memory_desc moments = OneDnn.dense(dnnl.dnnl_f32, rows);
-            dnnl_memory_desc vector = OneDnn.dense(dnnl.dnnl_f32, columns);
-            return new Primitive(stream, normForward(x, moments, epsilon, dnnl.dnnl_use_scale | dnnl.dnnl_use_shift),
-                    new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_MEAN, dnnl.DNNL_ARG_VARIANCE, dnnl.DNNL_ARG_SCALE,
-                        dnnl.DNNL_ARG_SHIFT, dnnl.DNNL_ARG_DST},
-                    new dnnl_memory_desc[] {x, moments, moments, vector, vector, x});
+        return made(new Norm(false, rows, columns, epsilon), slots -> {
+            Handles handles = slots.handles();
+            dnnl_memory_desc x = slots.add(dnnl.DNNL_ARG_SRC, OneDnn.dense(handles, dnnl.dnnl_f32, rows, columns));
+            dnnl_memory_desc moments = slots.add(dnnl.DNNL_ARG_MEAN, OneDnn.dense(handles, dnnl.dnnl_f32, rows));
+            slots.add(dnnl.DNNL_ARG_VARIANCE, moments);
+            dnnl_memory_desc vector = slots.add(dnnl.DNNL_ARG_SCALE, OneDnn.dense(handles, dnnl.dnnl_f32, columns));
+            slots.add(dnnl.DNNL_ARG_SHIFT, vector);
+            slots.add(dnnl.DNNL_ARG_DST, x);
+            return primitive(slots, normForward(handles, x, moments, epsilon, dnnl.dnnl_use_scale | dnnl.dnnl_use_shift),
+                    "layer normalisation");
         });
     }
 
@@ -172,47 +212,49 @@ final class Worker {
      * mean, variance, gradient times gamma, dx.
      */
     Primitive layerNormBackward(long rows, long columns, float epsilon) {
-        return cached(new Norm(true, rows, columns, epsilon), () -> {
-            dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, rows, columns);
-            dnnl_memory_desc moments = OneDnn.dense(dnnl.dnnl_f32, rows);
-            dnnl_primitive_desc description = new dnnl_primitive_desc();
-            OneDnn.check(dnnl_layer_normalization_backward_primitive_desc_create(description, engine,
-                    dnnl.dnnl_backward_data, x, x, x, moments, epsilon, dnnl.dnnl_normalization_flags_none,
-                    normForward(x, moments, epsilon, dnnl.dnnl_normalization_flags_none), null),
+        return made(new Norm(true, rows, columns, epsilon), slots -> {
+            Handles handles = slots.handles();
+            dnnl_memory_desc x = slots.add(dnnl.DNNL_ARG_SRC, OneDnn.dense(handles, dnnl.dnnl_f32, rows, columns));
+            dnnl_memory_desc moments = slots.add(dnnl.DNNL_ARG_MEAN, OneDnn.dense(handles, dnnl.dnnl_f32, rows));
+            slots.add(dnnl.DNNL_ARG_VARIANCE, moments);
+            slots.add(dnnl.DNNL_ARG_DIFF_DST, x);
+            slots.add(dnnl.DNNL_ARG_DIFF_SRC, x);
+            dnnl_primitive_attr attributes = OneDnn.attributes(handles);
+            dnnl_primitive_desc hint = description(handles,
+                    normForward(handles, x, moments, epsilon, dnnl.dnnl_normalization_flags_none), "layer normalisation");
+            return primitive(slots, made -> dnnl_layer_normalization_backward_primitive_desc_create(made, engine,
+                    dnnl.dnnl_backward_data, x, x, x, moments, epsilon, dnnl.dnnl_normalization_flags_none, hint, attributes),
                     "layer normalisation gradient");
-            return new Primitive(stream, description,
-                    new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_MEAN, dnnl.DNNL_ARG_VARIANCE, dnnl.DNNL_ARG_DIFF_DST,
-                        dnnl.DNNL_ARG_DIFF_SRC},
-                    new dnnl_memory_desc[] {x, moments, moments, x, x});
         });
     }
 
-    private dnnl_primitive_desc normForward(dnnl_memory_desc x, dnnl_memory_desc moments, float epsilon, int flags) {
-        dnnl_primitive_desc forward = new dnnl_primitive_desc();
-        OneDnn.check(dnnl_layer_normalization_forward_primitive_desc_create(forward, engine,
-                dnnl.dnnl_forward_training, x, x, moments, epsilon, flags, null),
-                "layer normalisation");
-        return forward;
+    private ToIntFunction<dnnl_primitive_desc> normForward(Handles handles, dnnl_memory_desc x, dnnl_memory_desc moments,
+            float epsilon, int flags) {
+        dnnl_primitive_attr attributes = OneDnn.attributes(handles);
+        return made -> dnnl_layer_normalization_forward_primitive_desc_create(made, engine, dnnl.dnnl_forward_training, x, x,
+                moments, epsilon, flags, attributes);
     }
 
     /** Arguments: x, y; backward: y, dy, dx. */
     Primitive softmax(boolean backward, long rows, long columns) {
-        return cached(new Softmax(backward, rows, columns), () -> {
-            dnnl_memory_desc x = OneDnn.dense(dnnl.dnnl_f32, rows, columns);
-            dnnl_primitive_desc forward = new dnnl_primitive_desc();
+        return made(new Softmax(backward, rows, columns), slots -> {
+            Handles handles = slots.handles();
+            dnnl_memory_desc x = OneDnn.dense(handles, dnnl.dnnl_f32, rows, columns);
+            dnnl_primitive_attr attributes = OneDnn.attributes(handles);
             int prop = backward ? dnnl.dnnl_forward_training : dnnl.dnnl_forward_inference;
-            OneDnn.check(dnnl_softmax_forward_primitive_desc_create(forward, engine, prop, dnnl.dnnl_softmax_accurate, x,
-                    x, 1, null), "softmax");
+            ToIntFunction<dnnl_primitive_desc> forward = made -> dnnl_softmax_forward_primitive_desc_create(made, engine, prop,
+                    dnnl.dnnl_softmax_accurate, x, x, 1, attributes);
             if (!backward) {
-                return new Primitive(stream, forward, new int[] {dnnl.DNNL_ARG_SRC, dnnl.DNNL_ARG_DST},
-                        new dnnl_memory_desc[] {x, x});
+                slots.add(dnnl.DNNL_ARG_SRC, x);
+                slots.add(dnnl.DNNL_ARG_DST, x);
+                return primitive(slots, forward, "softmax");
             }
-            dnnl_primitive_desc description = new dnnl_primitive_desc();
-            OneDnn.check(dnnl_softmax_backward_primitive_desc_create(description, engine, dnnl.dnnl_softmax_accurate, x,
-                    x, x, 1, forward, null), "softmax gradient");
-            return new Primitive(stream, description,
-                    new int[] {dnnl.DNNL_ARG_DST, dnnl.DNNL_ARG_DIFF_DST, dnnl.DNNL_ARG_DIFF_SRC},
-                    new dnnl_memory_desc[] {x, x, x});
+            slots.add(dnnl.DNNL_ARG_DST, x);
+            slots.add(dnnl.DNNL_ARG_DIFF_DST, x);
+            slots.add(dnnl.DNNL_ARG_DIFF_SRC, x);
+            dnnl_primitive_desc hint = description(handles, forward, "softmax");
+            return primitive(slots, made -> dnnl_softmax_backward_primitive_desc_create(made, engine, dnnl.dnnl_softmax_accurate,
+                    x, x, x, 1, hint, attributes), "softmax gradient");
         });
     }
 

@@ -126,7 +126,8 @@ class ThreadsTest {
 
     @Test
     void manyCallersShareTheThreadsAlsoAfterTheyFellAsleep() throws Exception {
-        try (Workers workers = new Workers(3)) {
+        try (Workers workers = new Workers(3, () -> {
+        })) {
             for (int round = 0; round < 3; round++) {
                 List<CompletableFuture<Void>> callers = new ArrayList<>();
                 AtomicIntegerArray done = new AtomicIntegerArray(5 * 4);
@@ -151,7 +152,8 @@ class ThreadsTest {
 
     @Test
     void anInterruptedCallerWaitsForItsHelpersAndSaysSo() throws Exception {
-        try (Workers workers = new Workers(2)) {
+        try (Workers workers = new Workers(2, () -> {
+        })) {
             CountDownLatch begun = new CountDownLatch(2);
             CountDownLatch go = new CountDownLatch(1);
             AtomicInteger running = new AtomicInteger();
