@@ -26,6 +26,7 @@ final class Choices {
         register(commands, GradientSource.class);
         register(commands, SearchMode.class);
         register(commands, TwinRule.class);
+        register(commands, OnnxOptions.Target.class);
         register(commands, OnnxOptions.WeightType.class);
         register(commands, ExportCommand.Format.class);
     }

@@ -14,6 +14,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -54,8 +55,12 @@ final class ExportCommand implements Callable<Integer> {
                     + OnnxOptions.USUAL + ").")
     private Optional<Integer> opset = Optional.empty();
 
+    @Option(names = "--target", paramLabel = "NAME",
+            description = "What will run it: onnxruntime, tensorrt, or portable, anything that knows the opset (default: portable).")
+    private Optional<OnnxOptions.Target> runtime = Optional.empty();
+
     @Option(names = "--weights", paramLabel = "TYPE",
-            description = "Type of stored weights of at most 4 bits: int4 or int8 (default: int4; wider ones are always int8).")
+            description = "Type of stored weights of at most 4 bits: int4 or int8 (default: int4 if opset and target have it; wider ones are always int8).")
     private Optional<OnnxOptions.WeightType> weights = Optional.empty();
 
     @Mixin
@@ -69,8 +74,8 @@ final class ExportCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        if (format == Format.TIMM && (opset.isPresent() || weights.isPresent())) {
-            throw new ParameterException(spec.commandLine(), "--opset and --weights belong to --format onnx");
+        if (format == Format.TIMM && (opset.isPresent() || runtime.isPresent() || weights.isPresent())) {
+            throw new ParameterException(spec.commandLine(), "--opset, --target and --weights belong to --format onnx");
         }
         Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + (format == Format.ONNX ? ".onnx" : "-timm")));
         Path folder = target.toAbsolutePath().getParent();
@@ -90,7 +95,7 @@ final class ExportCommand implements Callable<Integer> {
         ReadOptions read = modelOptions.read(sentence -> new ParameterException(spec.commandLine(), sentence));
         ModelSource source = ModelSource.read(model, read);
         if (format == Format.ONNX) {
-            onnx(source).metadata("transform", source.transform().toString()).write(target);
+            onnx(source).metadata("transform", source.transform().toString()).metadata("version", Main.Version.text()).write(target);
         } else if (source instanceof ModelSource.Quantized quantized) {
             DequantizedWeights.write(quantized.checkpoint(), target);
         } else {
@@ -101,18 +106,21 @@ final class ExportCommand implements Callable<Integer> {
 
     private OnnxModel onnx(ModelSource source) {
         int version = opset.orElse(OnnxOptions.USUAL);
+        OnnxOptions.Target whatRuns = runtime.orElse(OnnxOptions.Target.PORTABLE);
         if (source instanceof ModelSource.Quantized quantized) {
             Checkpoint checkpoint = quantized.checkpoint();
-            OnnxOptions.WeightType type = weights.orElseGet(() ->
-                    OnnxOptions.WeightType.smallest(OnnxModel.weightBits(checkpoint.model())));
-            return OnnxModel.of(checkpoint.model(), new OnnxOptions(version, type))
+            OnnxOptions.WeightType type = weights.orElseGet(() -> OnnxModel.weightType(checkpoint.model(), whatRuns, version));
+            Map<String, Object> settings = checkpoint.provenance().configuration();
+            return OnnxModel.of(checkpoint.model(), new OnnxOptions(version, type, whatRuns))
+                    .metadata("preset", settings.getOrDefault("preset", "unknown").toString())
+                    .metadata("bits", "W" + settings.getOrDefault("bits_weights", "?") + "A" + settings.getOrDefault("bits_activations", "?"))
                     .metadata("weights_sha256", checkpoint.provenance().weightsHash())
                     .metadata("calibrated_by", checkpoint.provenance().versions().getOrDefault(Provenance.TOOL, "unknown"));
         }
         if (weights.isPresent()) {
             throw new ExportException(model + ": is in float32; --weights is for quantised models");
         }
-        return OnnxModel.of(((ModelSource.Plain) source).model(), new OnnxOptions(version, OnnxOptions.WeightType.INT8));
+        return OnnxModel.of(((ModelSource.Plain) source).model(), new OnnxOptions(version, OnnxOptions.WeightType.INT8, whatRuns));
     }
 
     private void print(ModelSource source, Path target) {

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.export;
 
 import io.github.ptq4vit.artifact.Checkpoint;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.SwinConfig;
@@ -26,7 +27,9 @@ import java.util.stream.Stream;
 /**
  * A quantised model for those who calculate in floating point: {@code model.safetensors} with the numbers that the weights'
  * codes stand for, float32 under the names of timm 0.9 and later, and {@code scales.json} with everything that is needed to
- * quantise the activations as well.
+ * quantise the activations as well. Weights belong to the layers' inputs as they are, also where the codes belong to transformed
+ * ones ({@link io.github.ptq4vit.quant.InputTransform}): the network is right without any transform, and who quantises
+ * activations applies the transform in {@code scales.json}, quantises, and takes it back.
  */
 public final class DequantizedWeights {
     /** Name of the file with the weights. */
@@ -88,12 +91,25 @@ public final class DequantizedWeights {
         Map<String, QuantizedLayer> quantized = checkpoint.model().byName();
         for (Layer layer : config.layers()) {
             layer.weight().ifPresent(shape -> tensors.put(timmName(config, layer.name() + ".weight"),
-                    Tensor.of(shape, quantized.get(layer.name()).dequantizedWeight(layer.outputs()))));
+                    Tensor.of(shape, weight(quantized.get(layer.name()), layer.outputs()))));
         }
         SafetensorsWriter file = new SafetensorsWriter();
         model.metadata().forEach(file::metadata);
         tensors.forEach(file::add);
         return file;
+    }
+
+    /** For inputs as they are: where a layer transforms its input, the transform times what the codes stand for. */
+    private static float[] weight(QuantizedLayer q, int outputs) {
+        float[] numbers = q.dequantizedWeight(outputs);
+        float[] factors = q.input().factors();
+        if (q.input().hadamard() > 1) {
+            HostOperations.hadamard(numbers, numbers.length, q.input().hadamard());
+        }
+        for (int i = 0; i < numbers.length && factors.length > 0; i++) {
+            numbers[i] *= factors[i % factors.length];
+        }
+        return numbers;
     }
 
     /** This library names as timm 0.4 did; of Swin two names have changed since. */

@@ -4,6 +4,7 @@ import ai.onnx.proto.OnnxMl.AttributeProto;
 import ai.onnx.proto.OnnxMl.GraphProto;
 import ai.onnx.proto.OnnxMl.NodeProto;
 import ai.onnx.proto.OnnxMl.TensorProto;
+import ai.onnx.proto.OnnxMl.TensorProto.DataType;
 import ai.onnx.proto.OnnxMl.TensorShapeProto;
 import ai.onnx.proto.OnnxMl.TypeProto;
 import ai.onnx.proto.OnnxMl.ValueInfoProto;
@@ -12,41 +13,76 @@ import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.HashSet;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
- * An ONNX graph while it is built: nodes in order of computation, values known by their names. Each node has one output
- * and is named after it.
+ * An ONNX graph while it is built: nodes in order of computation, values known by their names, each with its type and sizes. Each
+ * node is named after its output.
  */
 final class OnnxGraph {
     /** The name of the first axis of inputs and outputs, whose size is free. */
     static final String BATCH = "batch";
+    /** The domain of ONNX Runtime's own operators. */
+    static final String MICROSOFT = "com.microsoft";
 
     private final GraphProto.Builder graph = GraphProto.newBuilder();
-    private final Set<String> names = new HashSet<>();
+    private final Map<String, OnnxShapes.Value> values = new HashMap<>();
+    private final Set<String> computed = new LinkedHashSet<>();
+    private final Set<String> outputs = new LinkedHashSet<>();
 
     OnnxGraph(String name) {
         graph.setName(name);
     }
 
-    /** Computes a value. */
+    /** Computes a value with a standard operator; an input that is left out is the empty text. */
     String add(String operator, String output, List<String> inputs, AttributeProto... attributes) {
-        claim(output);
-        graph.addNode(NodeProto.newBuilder().setOpType(operator).setName(output).addAllInput(inputs).addOutput(output)
-                .addAllAttribute(List.of(attributes)));
+        return add("", operator, output, inputs, attributes);
+    }
+
+    /** Computes a value with one of ONNX Runtime's own operators. */
+    String addMicrosoft(String operator, String output, List<String> inputs, AttributeProto... attributes) {
+        return add(MICROSOFT, operator, output, inputs, attributes);
+    }
+
+    private String add(String domain, String operator, String output, List<String> inputs, AttributeProto... attributes) {
+        Map<String, AttributeProto> byName = Arrays.stream(attributes)
+                .collect(Collectors.toMap(AttributeProto::getName, Function.identity()));
+        claim(output, OnnxShapes.of(operator, inputs.stream().map(this::value).toList(), byName));
+        computed.add(output);
+        graph.addNode(NodeProto.newBuilder().setOpType(operator).setDomain(domain).setName(output).addAllInput(inputs)
+                .addOutput(output).addAllAttribute(List.of(attributes)));
         return output;
     }
 
-    /** Cuts a value into equal parts along an axis. */
-    List<String> split(String output, String input, int axis, int parts) {
-        List<String> outputs = IntStream.range(0, parts).mapToObj(i -> output + "." + i).toList();
-        outputs.forEach(this::claim);
-        graph.addNode(NodeProto.newBuilder().setOpType("Split").setName(output).addInput(input).addAllOutput(outputs)
-                .addAttribute(attribute("axis", axis)).addAttribute(attribute("num_outputs", parts)));
-        return outputs;
+    /** Cuts a value into equal parts along its last axis. */
+    List<String> split(String output, String input, int parts) {
+        OnnxShapes.Value value = value(input);
+        int axis = value.sizes().length - 1;
+        long[] lengths = new long[parts];
+        Arrays.fill(lengths, value.sizes()[axis] / parts);
+        String sizes = integers(output + ".sizes", lengths);
+        AttributeProto attribute = attribute("axis", axis);
+        OnnxShapes.Value part = OnnxShapes.of("Split", List.of(value, value(sizes)), Map.of("axis", attribute));
+        List<String> names = IntStream.range(0, parts).mapToObj(i -> output + "." + i).toList();
+        names.forEach(name -> claim(name, part));
+        computed.addAll(names);
+        graph.addNode(NodeProto.newBuilder().setOpType("Split").setName(output).addInput(input).addInput(sizes)
+                .addAllOutput(names).addAttribute(attribute));
+        return names;
+    }
+
+    /** Sizes of a value; -k for k times the batch. */
+    int[] sizes(String name) {
+        return value(name).sizes().clone();
     }
 
     /** A constant of float32. */
@@ -54,7 +90,7 @@ final class OnnxGraph {
         ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(tensor.data().limit(), Float.BYTES))
                 .order(ByteOrder.LITTLE_ENDIAN);
         bytes.asFloatBuffer().put(tensor.data().duplicate());
-        return constant(name, TensorProto.DataType.FLOAT, tensor.shape(), ByteString.copyFrom(bytes));
+        return constant(name, new OnnxShapes.Value(DataType.FLOAT, tensor.shape().toArray()), ByteString.copyFrom(bytes));
     }
 
     /** A constant number. */
@@ -67,9 +103,9 @@ final class OnnxGraph {
         return floats(name, Tensor.of(Shape.of(numbers.length), numbers));
     }
 
-    /** Constant signed bytes. */
-    String bytes(String name, Shape shape, byte... codes) {
-        return constant(name, TensorProto.DataType.INT8, shape, ByteString.copyFrom(codes));
+    /** Constant integers of a type of one byte. */
+    String bytes(String name, DataType type, Shape shape, byte... codes) {
+        return constant(name, new OnnxShapes.Value(type, shape.toArray()), ByteString.copyFrom(codes));
     }
 
     /** Constant codes from -8 to 7, two in a byte, the first in the low half. */
@@ -78,54 +114,65 @@ final class OnnxGraph {
         for (int i = 0; i < codes.length; i++) {
             packed[i / 2] |= (byte) ((codes[i] & 0xf) << 4 * (i % 2));
         }
-        return constant(name, TensorProto.DataType.INT4, shape, ByteString.copyFrom(packed));
+        return constant(name, new OnnxShapes.Value(DataType.INT4, shape.toArray()), ByteString.copyFrom(packed));
     }
 
     /** Constant integers as one row. */
     String integers(String name, long... numbers) {
+        return integers(name, new int[] {numbers.length}, numbers);
+    }
+
+    /** Constant 64-bit integers. */
+    String integers(String name, int[] sizes, long... numbers) {
         ByteBuffer bytes = ByteBuffer.allocate(numbers.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asLongBuffer().put(numbers);
-        return constant(name, TensorProto.DataType.INT64, Shape.of(numbers.length), ByteString.copyFrom(bytes));
+        return constant(name, new OnnxShapes.Value(DataType.INT64, sizes, numbers), ByteString.copyFrom(bytes));
     }
 
-    /** A constant integer without axes. */
-    String index(String name, long number) {
-        ByteBuffer bytes = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN).putLong(0, number);
-        return constant(name, TensorProto.DataType.INT64, Shape.of(), ByteString.copyFrom(bytes));
+    /** Constant 32-bit integers. */
+    String shortIntegers(String name, int[] sizes, int... numbers) {
+        ByteBuffer bytes = ByteBuffer.allocate(numbers.length * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.asIntBuffer().put(numbers);
+        return constant(name, new OnnxShapes.Value(DataType.INT32, sizes), ByteString.copyFrom(bytes));
     }
 
-    private String constant(String name, TensorProto.DataType type, Shape shape, ByteString data) {
-        claim(name);
-        TensorProto.Builder tensor = TensorProto.newBuilder().setName(name).setDataType(type.getNumber()).setRawData(data);
-        for (int size : shape.toArray()) {
+    private String constant(String name, OnnxShapes.Value value, ByteString data) {
+        claim(name, value);
+        TensorProto.Builder tensor = TensorProto.newBuilder().setName(name).setDataType(value.type().getNumber()).setRawData(data);
+        for (int size : value.sizes()) {
             tensor.addDims(size);
         }
         graph.addInitializer(tensor);
         return name;
     }
 
+    /** Whether there is a value of this name. */
+    boolean has(String name) {
+        return values.containsKey(name);
+    }
+
     /** Declares an input {@code [batch, sizes]} of float32. */
     String input(String name, int... sizes) {
-        claim(name);
-        graph.addInput(value(name, sizes));
+        int[] all = new int[sizes.length + 1];
+        all[0] = -1;
+        System.arraycopy(sizes, 0, all, 1, sizes.length);
+        claim(name, new OnnxShapes.Value(DataType.FLOAT, all));
+        graph.addInput(info(name));
         return name;
     }
 
-    /** Declares a computed value {@code [batch, sizes]} of float32 as an output. */
-    void output(String name, int... sizes) {
-        require(name);
-        graph.addOutput(value(name, sizes));
-    }
-
-    /** Declares a computed value of float32 as an output without saying its sizes. */
+    /** Declares a computed value as an output. */
     void output(String name) {
-        require(name);
-        graph.addOutput(ValueInfoProto.newBuilder().setName(name).setType(TypeProto.newBuilder()
-                .setTensorType(TypeProto.Tensor.newBuilder().setElemType(TensorProto.DataType.FLOAT_VALUE))));
+        value(name);
+        outputs.add(name);
     }
 
+    /** The graph, with the types and sizes of all values. */
     GraphProto build() {
-        return graph.build();
+        GraphProto.Builder whole = graph.clone();
+        outputs.forEach(name -> whole.addOutput(info(name)));
+        computed.stream().filter(name -> !outputs.contains(name)).forEach(name -> whole.addValueInfo(info(name)));
+        return whole.build();
     }
 
     static AttributeProto attribute(String name, long value) {
@@ -144,25 +191,30 @@ final class OnnxGraph {
         return attribute.build();
     }
 
-    private static ValueInfoProto value(String name, int... sizes) {
-        TensorShapeProto.Builder shape = TensorShapeProto.newBuilder()
-                .addDim(TensorShapeProto.Dimension.newBuilder().setDimParam(BATCH));
-        for (int size : sizes) {
-            shape.addDim(TensorShapeProto.Dimension.newBuilder().setDimValue(size));
+    private ValueInfoProto info(String name) {
+        OnnxShapes.Value value = value(name);
+        TensorShapeProto.Builder shape = TensorShapeProto.newBuilder();
+        for (int size : value.sizes()) {
+            shape.addDim(size >= 0 ? TensorShapeProto.Dimension.newBuilder().setDimValue(size)
+                    : TensorShapeProto.Dimension.newBuilder().setDimParam(size == -1 ? BATCH : BATCH + "_x_" + -size));
         }
-        return ValueInfoProto.newBuilder().setName(name).setType(TypeProto.newBuilder().setTensorType(TypeProto.Tensor.newBuilder()
-                .setElemType(TensorProto.DataType.FLOAT_VALUE).setShape(shape))).build();
+        return ValueInfoProto.newBuilder().setName(name).setType(TypeProto.newBuilder().setTensorType(
+                TypeProto.Tensor.newBuilder().setElemType(value.type().getNumber()).setShape(shape))).build();
     }
 
-    private void claim(String name) {
-        if (!names.add(name)) {
+    private void claim(String name, OnnxShapes.Value value) {
+        if (values.put(name, value) != null) {
             throw new IllegalArgumentException("Two values are called " + name);
         }
     }
 
-    private void require(String name) {
-        if (!names.contains(name)) {
+    private OnnxShapes.Value value(String name) {
+        if (name.isEmpty()) {
+            return new OnnxShapes.Value(DataType.UNDEFINED);
+        }
+        if (!values.containsKey(name)) {
             throw new IllegalArgumentException("No value is called " + name);
         }
+        return values.get(name);
     }
 }

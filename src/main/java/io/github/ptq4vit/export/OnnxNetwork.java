@@ -24,36 +24,37 @@ import java.util.stream.Collectors;
 /** Writes a network into a graph, step by step as {@link io.github.ptq4vit.model.Network} computes it. */
 final class OnnxNetwork {
     private static final int LAST = -1;
+    /** The first opset in which the axes of ReduceMean are an input. */
+    private static final int AXES_AS_INPUT = 18;
 
     private final OnnxGraph graph;
     private final VisionTransformer model;
     private final Architecture config;
     private final OnnxProducts products;
-    private final List<OnnxModel.LayerValues> layers = new ArrayList<>();
+    private final OnnxOptions options;
 
-    OnnxNetwork(OnnxGraph graph, OnnxProducts products) {
+    OnnxNetwork(OnnxGraph graph, OnnxProducts products, OnnxOptions options) {
         this.graph = graph;
         this.products = products;
+        this.options = options;
         this.model = products.model;
         this.config = model.config();
     }
 
-    /** From the input to the output. Returns the values of the layers, in the order of computation. */
-    List<OnnxModel.LayerValues> write() {
+    /** From the input to the output. */
+    void write() {
         String pixels = graph.input(OnnxModel.INPUT, config.channels(), config.imageSize(), config.imageSize());
         String tokens = embed(pixels);
         for (UnitShape unit : config.units()) {
             tokens = unit instanceof BlockShape block ? block(block, tokens) : merge((MergingShape) unit, tokens);
         }
         classify(pool(tokens));
-        graph.output(OnnxModel.OUTPUT, config.classes());
-        return layers;
+        graph.output(OnnxModel.OUTPUT);
     }
 
     private String embed(String pixels) {
         Layer layer = config.embedding();
         String map = products.embedding(layer, pixels);
-        layers.add(new OnnxModel.LayerValues(layer.name(), List.of(pixels), map));
         String rows = graph.add("Reshape", "patches.flat",
                 List.of(map, graph.integers("patches.sizes", 0, config.dim(), LAST)));
         String patches = graph.add("Transpose", "patches", List.of(rows), attribute("perm", 0, 2, 1));
@@ -91,41 +92,33 @@ final class OnnxNetwork {
         Map<LayerRole, Layer> byRole = shape.layers().stream().collect(Collectors.toMap(Layer::role, Function.identity()));
         String attended = attention(shape, byRole, norm(shape.name() + ".norm1", input));
         String middle = graph.add("Add", shape.name() + ".middle", List.of(input, scaled(shape, 1, attended)));
-        String hidden = linear(byRole.get(LayerRole.FC1), norm(shape.name() + ".norm2", middle));
-        String gelu = graph.add("Gelu", shape.name() + ".mlp.act", List.of(hidden));
-        String mlp = linear(byRole.get(LayerRole.FC2), gelu);
+        String hidden = products.linear(byRole.get(LayerRole.FC1), norm(shape.name() + ".norm2", middle));
+        String mlp = products.linear(byRole.get(LayerRole.FC2), gelu(shape.name() + ".mlp.act", hidden));
         return graph.add("Add", shape.name(), List.of(middle, scaled(shape, 2, mlp)));
+    }
+
+    private String gelu(String name, String x) {
+        if (options.opset() >= OnnxOptions.GELU) {
+            return graph.add("Gelu", name, List.of(x));
+        }
+        String scaled = graph.add("Div", name + ".scaled", List.of(x, graph.scalar(name + ".root_of_two", (float) Math.sqrt(2))));
+        String erf = graph.add("Add", name + ".erf_and_one", List.of(graph.add("Erf", name + ".erf", List.of(scaled)),
+                graph.scalar(name + ".one", 1)));
+        String product = graph.add("Mul", name + ".doubled", List.of(x, erf));
+        return graph.add("Mul", name, List.of(product, graph.scalar(name + ".half", 0.5f)));
     }
 
     private String attention(BlockShape shape, Map<LayerRole, Layer> byRole, String norm) {
         String name = shape.name() + ".attn";
-        int n = shape.windowTokens();
-        int d = shape.headDim();
         String input = shape.windows().isEmpty() ? norm : reordered(name + ".windows", norm, shape.windows().get().order());
-        List<String> qkv = graph.split(name + ".parts", linear(byRole.get(LayerRole.QKV), input), LAST, 3);
-        String sizes = graph.integers(name + ".sizes", LAST, n, shape.heads(), d);
-        List<String> heads = new ArrayList<>();
-        for (int part = 0; part < qkv.size(); part++) {
-            String rows = graph.add("Reshape", name + "." + "qkv".charAt(part) + ".rows", List.of(qkv.get(part), sizes));
-            // the keys come transposed
-            heads.add(graph.add("Transpose", name + "." + "qkv".charAt(part), List.of(rows),
-                    part == 1 ? attribute("perm", 0, 2, 3, 1) : attribute("perm", 0, 2, 1, 3)));
-        }
-        String factor = graph.scalar(name + ".scale", (float) (1 / Math.sqrt(d)));
-        Layer queryKey = byRole.get(LayerRole.QUERY_KEY);
-        String scores;
-        if (shape.windows().isEmpty()) {
-            scores = graph.add("Mul", name + ".scores", List.of(matmul(queryKey, heads.get(0), heads.get(1)), factor));
-        } else {
-            String queries = graph.add("Mul", name + ".q.scaled", List.of(heads.get(0), factor));
-            scores = biased(shape, matmul(queryKey, queries, heads.get(1)));
-        }
+        OnnxProducts.Attention attention = products.attention(shape, byRole, input);
+        String scores = shape.windows().isEmpty() ? attention.scores() : biased(shape, attention.scores());
         String probabilities = graph.add("Softmax", name + ".softmax", List.of(scores), attribute("axis", LAST));
-        String context = matmul(byRole.get(LayerRole.PROBABILITY_VALUE), probabilities, heads.get(2));
+        String context = attention.context(probabilities);
         String rows = graph.add("Transpose", name + ".context.rows", List.of(context), attribute("perm", 0, 2, 1, 3));
         String tokens = graph.add("Reshape", name + ".context", List.of(rows,
                 graph.integers(name + ".context.sizes", LAST, shape.tokens(), shape.dim())));
-        String projected = linear(byRole.get(LayerRole.PROJECTION), tokens);
+        String projected = products.linear(byRole.get(LayerRole.PROJECTION), tokens);
         return shape.windows().map(windows -> reordered(name + ".image", projected, inverse(windows.order()))).orElse(projected);
     }
 
@@ -149,7 +142,7 @@ final class OnnxNetwork {
         String squares = graph.add("Reshape", shape.name() + ".squares", List.of(
                 reordered(shape.name() + ".order", tokens, shape.order()),
                 graph.integers(shape.name() + ".sizes", 0, shape.outputTokens(), 4L * shape.dim())));
-        return linear(shape.layers().get(0), norm(shape.name() + ".norm", squares));
+        return products.linear(shape.layers().get(0), norm(shape.name() + ".norm", squares));
     }
 
     /** The classifiers' inputs, {@code [batch, features]} each. */
@@ -160,7 +153,7 @@ final class OnnxNetwork {
         switch (pooling) {
             case CLASS_TOKEN -> {
                 for (int head = 0; head < config.headLayers().size(); head++) {
-                    String index = graph.index("pool.index" + head, head);
+                    String index = graph.integers("pool.index" + head, new int[0], head);
                     String token = graph.add("Gather", "pool.token" + head, List.of(tokens, index), attribute("axis", 1));
                     pooled.add(norm(norm, "pool.norm" + head, token));
                 }
@@ -185,33 +178,23 @@ final class OnnxNetwork {
         int tokenCount = config.units().get(config.units().size() - 1).outputTokens();
         String patches = prefix == 0 ? tokens : graph.add("Slice", "pool.patches", List.of(tokens,
                 graph.integers("pool.from", prefix), graph.integers("pool.to", tokenCount), graph.integers("pool.axis", 1)));
-        return graph.add("ReduceMean", "pool.mean", List.of(patches, graph.integers("pool.mean.axes", 1)),
-                attribute("keepdims", 0));
+        return options.opset() < AXES_AS_INPUT
+                ? graph.add("ReduceMean", "pool.mean", List.of(patches), attribute("axes", new long[] {1}), attribute("keepdims", 0))
+                : graph.add("ReduceMean", "pool.mean", List.of(patches, graph.integers("pool.mean.axes", 1)),
+                        attribute("keepdims", 0));
     }
 
     private void classify(List<String> pooled) {
         List<Layer> heads = config.headLayers();
         List<String> outputs = new ArrayList<>();
         for (int head = 0; head < heads.size(); head++) {
-            outputs.add(linear(heads.get(head), pooled.get(head)));
+            outputs.add(products.linear(heads.get(head), pooled.get(head)));
         }
         if (outputs.size() == 1) {
             graph.add("Identity", OnnxModel.OUTPUT, outputs);
         } else {
             graph.add("Mean", OnnxModel.OUTPUT, outputs);
         }
-    }
-
-    private String linear(Layer layer, String x) {
-        String y = products.linear(layer, x);
-        layers.add(new OnnxModel.LayerValues(layer.name(), List.of(x), y));
-        return y;
-    }
-
-    private String matmul(Layer layer, String a, String b) {
-        String c = products.matmul(layer, a, b);
-        layers.add(new OnnxModel.LayerValues(layer.name(), List.of(a, b), c));
-        return c;
     }
 
     private String scaled(BlockShape shape, int part, String x) {
@@ -227,8 +210,25 @@ final class OnnxNetwork {
         // several norms may share their parameters
         String gamma = graph.floats(name + ".weight", flat(parameters + ".weight"));
         String beta = graph.floats(name + ".bias", flat(parameters + ".bias"));
+        int[] sizes = graph.sizes(x);
+        if (options.target() == OnnxOptions.Target.ONNXRUNTIME && sizes.length == 3) {
+            return graph.add("Add", name, List.of(graph.add("Mul", name + ".scaled", List.of(normalised(name, x, sizes[1]), gamma)), beta));
+        }
         return graph.add("LayerNormalization", name, List.of(x, gamma, beta), attribute("axis", LAST),
                 attribute("epsilon", config.epsilon()));
+    }
+
+    /** Tokens {@code [batch, tokens, dim]} of mean 0 and variance 1 each: to this operator they are channels of images. */
+    private String normalised(String name, String x, int tokens) {
+        float[] ones = new float[tokens];
+        Arrays.fill(ones, 1);
+        String one = constant("norm.ones" + tokens, ones);
+        String zero = constant("norm.zeros" + tokens, new float[tokens]);
+        return graph.add("InstanceNormalization", name + ".normalised", List.of(x, one, zero), attribute("epsilon", config.epsilon()));
+    }
+
+    private String constant(String name, float... numbers) {
+        return graph.has(name) ? name : graph.vector(name, numbers);
     }
 
     private String vector(String name) {

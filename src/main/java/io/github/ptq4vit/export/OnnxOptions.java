@@ -5,27 +5,44 @@ package io.github.ptq4vit.export;
  *
  * @param opset version of the standard's operators, {@value #OLDEST} to {@value #NEWEST}
  * @param weights type of the stored weight codes
+ * @param target what the graph is for
  */
-public record OnnxOptions(int opset, WeightType weights) {
-    /** The first with an operator for GELU. */
-    public static final int OLDEST = 20;
+public record OnnxOptions(int opset, WeightType weights, Target target) {
+    /** The first with an operator for layer normalisation. */
+    public static final int OLDEST = 17;
     /** The last this was tried with. */
     public static final int NEWEST = 23;
     /** The first with 4-bit integers. */
     public static final int USUAL = 21;
-    private static final int HALF_BYTE = 4;
+    /** The first with an operator for GELU. */
+    static final int GELU = 20;
+    /** Bits of the smaller type of weights. */
+    static final int HALF_BYTE = 4;
 
     /** Type of stored weight codes. */
     public enum WeightType {
         /** One byte a code. */
         INT8,
         /** Half a byte, for weights of at most 4 bits; from opset {@value OnnxOptions#USUAL} on. */
-        INT4;
+        INT4
+    }
 
-        /** The smaller one that holds codes of so many bits. */
-        public static WeightType smallest(int bits) {
-            return bits <= HALF_BYTE ? INT4 : INT8;
-        }
+    /** What runs the graph. All compute the same layers. */
+    public enum Target {
+        /** Any runtime of the opset: standard operators, QuantizeLinear and DequantizeLinear around every product. */
+        PORTABLE,
+        /**
+         * ONNX Runtime on processors: its own operator for products of codes with scales and bias, and layer normalisation as
+         * InstanceNormalization of tokens, which that runtime computes several times as fast.
+         */
+        ONNXRUNTIME,
+        /** TensorRT's rules of explicit quantisation: signed bytes, all zero points 0, clipping in float32. */
+        TENSORRT
+    }
+
+    /** For any runtime. */
+    public OnnxOptions(int opset, WeightType weights) {
+        this(opset, weights, Target.PORTABLE);
     }
 
     /** @throws ExportException if the opset is unknown here or has no such type */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.onnx.proto.OnnxMl.ModelProto;
+import ai.onnx.proto.OnnxMl.StringStringEntryProto;
 import ai.onnx.proto.OnnxMl.TensorProto;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -12,6 +13,9 @@ import io.github.ptq4vit.TinyModel;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -41,14 +45,27 @@ class ExportCommandTest {
         ModelProto model = ModelProto.parseFrom(Files.readAllBytes(out));
         assertEquals(21, model.getOpsetImport(0).getVersion());
         assertEquals("pixels", model.getGraph().getInput(0).getName());
-        assertTrue(model.getMetadataPropsList().stream().anyMatch(p -> p.getKey().equals("transform") && p.getValue().contains("crop=32")));
+        Map<String, String> metadata = model.getMetadataPropsList().stream().collect(Collectors.toMap(StringStringEntryProto::getKey,
+                StringStringEntryProto::getValue));
+        assertTrue(metadata.get("transform").contains("crop=32"), metadata.toString());
+        assertEquals("base W4A8 portable", metadata.get("preset") + " " + metadata.get("bits") + " " + metadata.get("target"));
+        assertTrue(metadata.keySet().containsAll(Set.of("version", "classes", "weights_sha256", "calibrated_by")), metadata.toString());
         assertEquals(TensorProto.DataType.INT4_VALUE, typeOf(model, "blocks.0.mlp.fc1.weight"));
     }
 
     @Test
-    void fourBitsMayBeWholeBytesAndThenAnOlderOpsetDoes() throws IOException {
-        CommandLineRun.of("export", "--model", quantized, "--out", out, "--opset", 20, "--weights", "int8").succeeded();
+    void fourBitsAreWholeBytesInAnOlderOpset() throws IOException {
+        CommandLineRun.of("export", "--model", quantized, "--out", out, "--opset", 17).succeeded();
         assertEquals(TensorProto.DataType.INT8_VALUE, typeOf(ModelProto.parseFrom(Files.readAllBytes(out)), "blocks.0.mlp.fc1.weight"));
+    }
+
+    @Test
+    void aTargetMayHaveOperatorsOfItsOwn() throws IOException {
+        CommandLineRun.of("export", "--model", quantized, "--out", out, "--target", "onnxruntime").succeeded();
+        assertTrue(ModelProto.parseFrom(Files.readAllBytes(out)).getGraph().getNodeList().stream()
+                .anyMatch(node -> node.getDomain().equals("com.microsoft")));
+        CommandLineRun.of("export", "--model", quantized, "--out", out, "--target", "nobody").failed(2, "nobody",
+                "portable, onnxruntime, tensorrt");
     }
 
     @Test
@@ -66,8 +83,9 @@ class ExportCommandTest {
 
     @Test
     void whatCannotBeIsRefusedAndLeavesNothing() throws IOException {
-        CommandLineRun.of("export", "--model", quantized, "--out", out, "--opset", 20).failed(1, "Opset 20", "21", "int8");
-        CommandLineRun.of("export", "--model", quantized, "--out", out, "--opset", 13).failed(1, "Opset 13", "20", "23");
+        CommandLineRun.of("export", "--model", quantized, "--out", out, "--opset", 20, "--weights", "int4").failed(1, "Opset 20", "21",
+                "int8");
+        CommandLineRun.of("export", "--model", quantized, "--out", out, "--opset", 13).failed(1, "Opset 13", "17", "23");
         CommandLineRun.of("export", "--model", plain, "--out", out, "--weights", "int4").failed(1, plain, "float32");
         CommandLineRun.of("export", "--model", plain, "--out", out, "--format", "timm").failed(1, plain, "float32");
         CommandLineRun.of("export", "--model", quantized, "--out", out, "--format", "timm", "--opset", 21).failed(2, "--opset");

@@ -10,20 +10,25 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.artifact.QuantizedModel;
+import io.github.ptq4vit.backend.HostOperations;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.ModelReader;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.TwinRule;
 import io.github.ptq4vit.tensor.SafetensorsFile;
+import io.github.ptq4vit.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -70,6 +75,46 @@ class DequantizedWeightsTest {
     }
 
     @Test
+    void weightsOfTransformedInputsAreWrittenForInputsAsTheyAre() throws IOException {
+        Architecture config = OnnxLayersTest.architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 3);
+        QuantizedModel plain = QuantizedBySize.of(model, new BitWidths(8, 8), TwinRule.FREE);
+        float[] factors = new float[config.dim()];
+        for (int c = 0; c < factors.length; c++) {
+            factors[c] = 1 + c / 10f;
+        }
+        InputTransform transform = new InputTransform(0.25f, factors, 8, 0, RowScale.NONE);
+        String name = "blocks.1.mlp.fc1";
+        QuantizedLayer fc1 = plain.byName().get(name);
+        QuantizedLayer transformed = new QuantizedLayer(name, fc1.left(), fc1.right(), fc1.weightCodes(), transform);
+        QuantizedModel changed = new QuantizedModel(model, plain.layers().stream()
+                .map(layer -> layer.name().equals(name) ? transformed : layer).toList());
+        Path out = folder.resolve("timm");
+        DequantizedWeights.write(checkpoint(changed), out);
+        float[] written = ModelReader.read(out.resolve(DequantizedWeights.WEIGHTS), ReadOptions.heads(3)).tensor(name + ".weight").toArray();
+        float[] codes = fc1.dequantizedWeight(written.length / factors.length);
+        float[] x = RandomVit.images(config, 1, 5).toArray();
+        float[] y = new float[factors.length];
+        for (int c = 0; c < y.length; c++) {
+            y[c] = (x[c] + transform.shift()) * factors[c];
+        }
+        HostOperations.hadamard(y, y.length, transform.hadamard());
+        float[] bias = transformed.biasWithoutShift(Optional.of(Tensor.zeros(codes.length / y.length)), codes.length / y.length)
+                .orElseThrow().toArray();
+        for (int o = 0; o < bias.length; o++) {
+            double expected = bias[o];
+            double actual = 0;
+            for (int c = 0; c < y.length; c++) {
+                expected += (double) codes[o * y.length + c] * y[c];
+                actual += (double) written[o * y.length + c] * x[c];
+            }
+            assertEquals(expected, actual, 1e-4);
+        }
+        JsonNode scales = new ObjectMapper().readTree(out.resolve(DequantizedWeights.SCALES).toFile());
+        assertEquals(List.of(8), scales.findValues("input_transform").stream().map(node -> node.get("hadamard").asInt()).toList());
+    }
+
+    @Test
     void aPlaceThatCannotBeWrittenIsNamedAndNothingStays() throws IOException {
         Path out = folder.resolve("none").resolve("timm");
         String message = assertThrows(ExportException.class,
@@ -85,7 +130,10 @@ class DequantizedWeightsTest {
     }
 
     private static Checkpoint checkpoint(Architecture config) {
-        QuantizedModel model = QuantizedBySize.of(RandomVit.of(config, 3), new BitWidths(8, 8), TwinRule.FREE);
-        return new Checkpoint(model, "crop=" + config.imageSize(), new Provenance(Map.of(), 0, List.of(), "", "", "", Map.of()));
+        return checkpoint(QuantizedBySize.of(RandomVit.of(config, 3), new BitWidths(8, 8), TwinRule.FREE));
+    }
+
+    private static Checkpoint checkpoint(QuantizedModel model) {
+        return new Checkpoint(model, "crop=" + model.model().config().imageSize(), new Provenance(Map.of(), 0, List.of(), "", "", "", Map.of()));
     }
 }

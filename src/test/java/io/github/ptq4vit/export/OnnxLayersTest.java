@@ -2,32 +2,28 @@ package io.github.ptq4vit.export;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.onnxruntime.OrtException;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
-import io.github.ptq4vit.backend.Scope;
-import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.calibrate.BestConfig;
+import io.github.ptq4vit.calibrate.CalibrationImages;
+import io.github.ptq4vit.calibrate.CalibrationResult;
+import io.github.ptq4vit.calibrate.Calibrator;
 import io.github.ptq4vit.evaluate.Classifier;
-import io.github.ptq4vit.evaluate.QuantizedArithmetic;
 import io.github.ptq4vit.model.Architecture;
-import io.github.ptq4vit.model.Arithmetic;
-import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Layer;
-import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.SmallArchitectures;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.TwinRule;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.List;
-import java.util.Map;
 import java.util.OptionalInt;
-import java.util.function.Function;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -38,12 +34,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Layer by layer ONNX Runtime computes from an exported model what this library computes from the same inputs. */
 class OnnxLayersTest {
     private static final int IMAGES = 3;
-    /**
-     * Of the largest output of a layer: sums of at most 256 products, each and the sum rounded to 24 bits in either runtime.
-     * One code more or less is at least ten times as much.
-     */
-    private static final double ROUNDING = 3e-6;
-
     private static Backend backend;
 
     @BeforeAll
@@ -75,12 +65,59 @@ class OnnxLayersTest {
     void quantisedLayersAgree(Architecture config, BitWidths bits, TwinRule rule) throws OrtException {
         VisionTransformer model = RandomVit.of(config, 3);
         QuantizedModel quantized = QuantizedBySize.of(model, bits, rule);
-        for (OnnxOptions.WeightType type : OnnxOptions.WeightType.values()) {
-            if (type.ordinal() <= OnnxOptions.WeightType.smallest(bits.weights()).ordinal()) {
-                OnnxModel exported = OnnxModel.of(quantized, new OnnxOptions(OnnxOptions.USUAL, type)).exposeLayers();
-                try (Scope scope = backend.scope()) {
-                    compare(exported, model, new QuantizedArithmetic(backend, scope, quantized));
+        agree(quantized, bits);
+    }
+
+    static Stream<Arguments> bestOfAll() {
+        return architectures().stream().flatMap(config -> Stream.of(new BitWidths(8, 8), new BitWidths(6, 6), new BitWidths(4, 4),
+                new BitWidths(3, 4)).map(bits -> Arguments.of(config, bits)));
+    }
+
+    @ParameterizedTest
+    @MethodSource("bestOfAll")
+    void layersOfPresetBestAgree(Architecture config, BitWidths bits) throws OrtException {
+        CalibrationResult result = Calibrator.of(RandomVit.of(config, 1)).on(backend).config(BestConfig.of(bits))
+                .run(new CalibrationImages(List.of("a", "b", "c", "d"), RandomVit.images(config, 4, 2)));
+        agree(new QuantizedModel(result.network(), result.layers()), bits);
+    }
+
+    /** For every target and with every type of weights that holds the codes. */
+    private static void agree(QuantizedModel quantized, BitWidths bits) throws OrtException {
+        for (OnnxOptions.Target target : OnnxOptions.Target.values()) {
+            OnnxOptions.WeightType smallest = OnnxModel.weightType(quantized, target, OnnxOptions.USUAL);
+            assertEquals(bits.weights() <= 4 && (target != OnnxOptions.Target.TENSORRT || largestCode(quantized) < 8),
+                    smallest == OnnxOptions.WeightType.INT4);
+            for (OnnxOptions.WeightType type : OnnxOptions.WeightType.values()) {
+                OnnxOptions options = new OnnxOptions(OnnxOptions.USUAL, type, target);
+                if (type.ordinal() <= smallest.ordinal()) {
+                    ExportedLayers.compare(backend, quantized, OnnxModel.of(quantized, options),
+                            RandomVit.images(quantized.model().config(), IMAGES, 5));
+                } else {
+                    assertTrue(assertThrows(ExportException.class, () -> OnnxModel.of(quantized, options)).getMessage()
+                            .endsWith("int8"));
                 }
+            }
+        }
+    }
+
+    private static int largestCode(QuantizedModel quantized) {
+        int largest = 0;
+        for (QuantizedLayer layer : quantized.layers()) {
+            for (byte code : layer.weightCodes()) {
+                largest = Math.max(largest, code);
+            }
+        }
+        return largest;
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void quantisedLayersAgreeInTheOldestAndTheNewestOpset(Architecture config) throws OrtException {
+        QuantizedModel quantized = QuantizedBySize.of(RandomVit.of(config, 3), new BitWidths(8, 8), TwinRule.FREE);
+        for (int opset : new int[] {OnnxOptions.OLDEST, OnnxOptions.NEWEST}) {
+            for (OnnxOptions.Target target : OnnxOptions.Target.values()) {
+                OnnxModel exported = OnnxModel.of(quantized, new OnnxOptions(opset, OnnxOptions.WeightType.INT8, target));
+                ExportedLayers.compare(backend, quantized, exported, RandomVit.images(config, IMAGES, 5));
             }
         }
     }
@@ -90,10 +127,9 @@ class OnnxLayersTest {
     void floatLayersAndLogitsAgree(Architecture config) throws OrtException {
         VisionTransformer model = RandomVit.of(config, 4);
         for (int opset = OnnxOptions.OLDEST; opset <= OnnxOptions.NEWEST; opset++) {
-            OnnxModel exported = OnnxModel.of(model, new OnnxOptions(opset, OnnxOptions.WeightType.INT8)).exposeLayers();
-            try (Scope scope = backend.scope()) {
-                compare(exported, model, new FloatArithmetic(backend, scope, model));
-            }
+            OnnxOptions.Target target = OnnxOptions.Target.values()[opset % OnnxOptions.Target.values().length];
+            OnnxModel exported = OnnxModel.of(model, new OnnxOptions(opset, OnnxOptions.WeightType.INT8, target));
+            ExportedLayers.compare(backend, model, exported, RandomVit.images(config, IMAGES, 5));
             try (RuntimeSession runtime = new RuntimeSession(exported.toBytes()); Classifier classifier = Classifier.of(backend, model)) {
                 Tensor images = RandomVit.images(config, IMAGES, 5);
                 assertArrayEquals(classifier.logits(images).toArray(), runtime.logits(images).toArray(), 2e-5f);
@@ -103,53 +139,4 @@ class OnnxLayersTest {
         }
     }
 
-    private static void compare(OnnxModel exported, VisionTransformer model, Arithmetic ours) throws OrtException {
-        Map<String, Layer> layers = model.config().layers().stream().collect(Collectors.toMap(Layer::name, Function.identity()));
-        assertEquals(layers.keySet(), exported.layers().stream().map(OnnxModel.LayerValues::layer).collect(Collectors.toSet()));
-        try (RuntimeSession runtime = new RuntimeSession(exported.toBytes())) {
-            Tensor images = RandomVit.images(model.config(), IMAGES, 5);
-            Map<String, Tensor> theirs = runtime.run(images);
-            for (OnnxModel.LayerValues values : exported.layers()) {
-                Layer layer = layers.get(values.layer());
-                Tensor output = theirs.get(values.output());
-                List<Tensor> inputs = values.inputs().stream().map(name -> name.equals(OnnxModel.INPUT) ? images : theirs.get(name))
-                        .toList();
-                close(layer.name(), run(ours, layer, model, inputs, output), output);
-            }
-        }
-    }
-
-    private static float[] run(Arithmetic ours, Layer layer, VisionTransformer model, List<Tensor> inputs, Tensor output) {
-        try (Scope scope = backend.scope()) {
-            View result = scope.floats(output.shape().toArray());
-            switch (layer.role()) {
-                case PATCH_EMBEDDING -> {
-                    View patches = new Network(backend, scope, model).patches(inputs.get(0), scope);
-                    View rows = scope.floats(IMAGES, patches.size(1), layer.outputs());
-                    ours.linear(layer, patches.rows(), rows.rows());
-                    backend.copy(rows.permute(0, 2, 1), result.reshape(IMAGES, layer.outputs(), patches.size(1)));
-                }
-                case QUERY_KEY, PROBABILITY_VALUE -> ours.matmul(layer, upload(scope, inputs.get(0)), upload(scope, inputs.get(1)),
-                        result);
-                default -> ours.linear(layer, upload(scope, inputs.get(0)).rows(), result.rows());
-            }
-            return backend.download(result).toArray();
-        }
-    }
-
-    private static View upload(Scope scope, Tensor tensor) {
-        View view = scope.floats(tensor.shape().toArray());
-        backend.upload(tensor, view);
-        return view;
-    }
-
-    private static void close(String layer, float[] ours, Tensor theirs) {
-        float largest = 0;
-        double apart = 0;
-        for (int i = 0; i < ours.length; i++) {
-            largest = Math.max(largest, Math.abs(ours[i]));
-            apart = Math.max(apart, Math.abs(ours[i] - theirs.data().get(i)));
-        }
-        assertTrue(largest > 0 && apart <= ROUNDING * largest, layer + ": " + apart + " apart, largest " + largest);
-    }
 }

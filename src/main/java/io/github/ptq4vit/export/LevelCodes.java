@@ -1,0 +1,119 @@
+package io.github.ptq4vit.export;
+
+import ai.onnx.proto.OnnxMl.TensorProto.DataType;
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeTable;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Codes that are looked up. The logarithm of a number tells the nearest bound between two levels, since bounds are nearly equally
+ * far from each other in logarithms; on which side of that bound the number is, a comparison tells exactly. Then codes are
+ * gathered from a table. Bounds are bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the
+ * same.
+ */
+final class LevelCodes {
+    /** How far, in levels, a bound may be from where the logarithm puts it; half a level would be too far. */
+    private static final double TOLERANCE = 0.45;
+
+    private final OnnxGraph graph;
+    private final CodeOperators operators;
+
+    LevelCodes(OnnxGraph graph, CodeOperators operators) {
+        this.graph = graph;
+        this.operators = operators;
+    }
+
+    List<OperandCodes.Part> parts(String name, String x, OperandGroups groups) {
+        groups.grids().forEach(grid -> check(name, grid.table().orElseThrow(), groups));
+        String level = level(name, x, groups);
+        int ranges = groups.grids().stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
+        List<OperandCodes.Part> parts = new ArrayList<>();
+        for (int range = 0; range < ranges; range++) {
+            parts.add(part(ranges == 1 ? name : name + range, level, groups, range));
+        }
+        return parts;
+    }
+
+    private static void check(String name, CodeTable table, OperandGroups groups) {
+        int bounds = table.levels() - 1;
+        boolean fine = bounds == bounds(groups) && bounds > 1 && table.bound(0) > 0;
+        for (int i = 0; i < bounds && fine; i++) {
+            fine = Math.abs(perLogarithm(table) * Math.log(table.bound(i) / (double) table.bound(0)) - i) < TOLERANCE;
+        }
+        if (!fine) {
+            throw new ExportException(name + ": has levels that are not logarithmic enough to be exported; leave out logarithmic"
+                    + " levels when calibrating");
+        }
+    }
+
+    private static int bounds(OperandGroups groups) {
+        return groups.grids().get(0).table().orElseThrow().levels() - 1;
+    }
+
+    /** Levels for each unit of the natural logarithm. */
+    private static double perLogarithm(CodeTable table) {
+        int bounds = table.levels() - 1;
+        return (bounds - 1) / Math.log(table.bound(bounds - 1) / (double) table.bound(0));
+    }
+
+    /** The place of each element's level in the tables of all groups. */
+    private String level(String name, String x, OperandGroups groups) {
+        int bounds = bounds(groups);
+        int levels = bounds + 1;
+        String fromFirst = graph.add("Mul", name + ".to_first", List.of(x,
+                graph.floats(name + ".first_inverse", groups.along(grid -> 1 / (double) grid.table().orElseThrow().bound(0)))));
+        String atLeast = graph.add("Clip", name + ".at_least_first", List.of(fromFirst, graph.scalar(name + ".one", 1)));
+        String place = graph.add("Mul", name + ".place", List.of(graph.add("Log", name + ".logarithm", List.of(atLeast)),
+                graph.floats(name + ".levels_per_logarithm", groups.along(grid -> perLogarithm(grid.table().orElseThrow())))));
+        String atMost = graph.add("Clip", name + ".at_most_last", List.of(place, "", graph.scalar(name + ".last", bounds - 1)));
+        // casting rounds towards 0
+        String rounded = graph.add("Add", name + ".place_and_half", List.of(atMost, graph.scalar(name + ".half", 0.5f)));
+        String nearest = cast(name + ".nearest", rounded);
+        if (!groups.isOne()) {
+            int[] starts = Arrays.stream(groups.groupOf()).map(group -> group * levels).toArray();
+            int[] sizes = new int[groups.rank()];
+            Arrays.fill(sizes, 1);
+            sizes[0] = starts.length;
+            nearest = graph.add("Add", name + ".nearest_of_group", List.of(nearest,
+                    graph.shortIntegers(name + ".starts", sizes, starts)));
+        }
+        float[] table = new float[groups.grids().size() * levels];
+        Arrays.fill(table, Float.MAX_VALUE);
+        for (int group = 0; group < groups.grids().size(); group++) {
+            for (int i = 0; i < bounds; i++) {
+                table[group * levels + i] = groups.grids().get(group).table().orElseThrow().bound(i);
+            }
+        }
+        String bound = graph.add("Gather", name + ".bound", List.of(graph.floats(name + ".bounds",
+                Tensor.of(Shape.of(table.length), table)), nearest));
+        String beyond = graph.add("GreaterOrEqual", name + ".beyond", List.of(x, bound));
+        return graph.add("Add", name + ".level", List.of(nearest, cast(name + ".beyond.number", beyond)));
+    }
+
+    private String cast(String name, String x) {
+        return graph.add("Cast", name, List.of(x), OnnxGraph.attribute("to", DataType.INT32.getNumber()));
+    }
+
+    private OperandCodes.Part part(String name, String level, OperandGroups groups, int range) {
+        int levels = bounds(groups) + 1;
+        byte[] table = new byte[groups.grids().size() * levels];
+        for (int group = 0; group < groups.grids().size(); group++) {
+            CodeGrid grid = groups.grids().get(group);
+            for (int i = 0; i < levels && range < grid.ranges().size(); i++) {
+                table[group * levels + i] = (byte) grid.table().orElseThrow().code(range, i);
+            }
+        }
+        Optional<Tensor> scales = groups.isOne() ? Optional.empty() : Optional.of(groups.along(grid -> step(grid, range)));
+        return new OperandCodes.Part(operators.lookedUp(name, level, groups.isOne() ? step(groups.grids().get(0), range) : 1, table),
+                scales);
+    }
+
+    private static float step(CodeGrid grid, int range) {
+        return range < grid.ranges().size() ? grid.ranges().get(range).step() : 1;
+    }
+}
