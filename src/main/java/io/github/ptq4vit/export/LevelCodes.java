@@ -11,9 +11,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Codes that are looked up. The logarithm of a number tells the nearest bound between two levels, since bounds are nearly equally
- * far from each other in logarithms; on which side of that bound the number is, a comparison tells exactly. Then codes are
- * gathered from a table. Bounds are bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the
+ * Codes that are looked up. The logarithm of a number tells the nearest bound between two levels, since all bounds but the one
+ * below the smallest level are nearly equally far from each other in logarithms; on which side of that bound the number is, a
+ * comparison tells exactly, and another one whether it reaches the smallest level. Then codes are gathered from a table. Bounds are bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the
  * same.
  */
 final class LevelCodes {
@@ -41,9 +41,9 @@ final class LevelCodes {
 
     private static void check(String name, CodeTable table, OperandGroups groups) {
         int bounds = table.levels() - 1;
-        boolean fine = bounds == bounds(groups) && bounds > 1 && table.bound(0) > 0;
-        for (int i = 0; i < bounds && fine; i++) {
-            fine = Math.abs(perLogarithm(table) * Math.log(table.bound(i) / (double) table.bound(0)) - i) < TOLERANCE;
+        boolean fine = bounds == bounds(groups) && bounds > 2 && table.bound(0) > 0;
+        for (int i = 1; i < bounds && fine; i++) {
+            fine = Math.abs(perLogarithm(table) * Math.log(table.bound(i) / (double) table.bound(1)) - (i - 1)) < TOLERANCE;
         }
         if (!fine) {
             throw new ExportException(name + ": has levels that are not logarithmic enough to be exported; leave out logarithmic"
@@ -58,7 +58,7 @@ final class LevelCodes {
     /** Levels for each unit of the natural logarithm. */
     private static double perLogarithm(CodeTable table) {
         int bounds = table.levels() - 1;
-        return (bounds - 1) / Math.log(table.bound(bounds - 1) / (double) table.bound(0));
+        return (bounds - 2) / Math.log(table.bound(bounds - 1) / (double) table.bound(1));
     }
 
     /** The place of each element's level in the tables of all groups. */
@@ -66,11 +66,11 @@ final class LevelCodes {
         int bounds = bounds(groups);
         int levels = bounds + 1;
         String fromFirst = graph.add("Mul", name + ".to_first", List.of(x,
-                graph.floats(name + ".first_inverse", groups.along(grid -> 1 / (double) grid.table().orElseThrow().bound(0)))));
+                graph.floats(name + ".first_inverse", groups.along(grid -> 1 / (double) grid.table().orElseThrow().bound(1)))));
         String atLeast = graph.add("Clip", name + ".at_least_first", List.of(fromFirst, graph.scalar(name + ".one", 1)));
         String place = graph.add("Mul", name + ".place", List.of(graph.add("Log", name + ".logarithm", List.of(atLeast)),
                 graph.floats(name + ".levels_per_logarithm", groups.along(grid -> perLogarithm(grid.table().orElseThrow())))));
-        String atMost = graph.add("Clip", name + ".at_most_last", List.of(place, "", graph.scalar(name + ".last", bounds - 1)));
+        String atMost = graph.add("Clip", name + ".at_most_last", List.of(place, "", graph.scalar(name + ".last", bounds - 2)));
         // casting rounds towards 0
         String rounded = graph.add("Add", name + ".place_and_half", List.of(atMost, graph.scalar(name + ".half", 0.5f)));
         String nearest = cast(name + ".nearest", rounded);
@@ -85,14 +85,17 @@ final class LevelCodes {
         float[] table = new float[groups.grids().size() * levels];
         Arrays.fill(table, Float.MAX_VALUE);
         for (int group = 0; group < groups.grids().size(); group++) {
-            for (int i = 0; i < bounds; i++) {
-                table[group * levels + i] = groups.grids().get(group).table().orElseThrow().bound(i);
+            for (int i = 0; i < bounds - 1; i++) {
+                table[group * levels + i] = groups.grids().get(group).table().orElseThrow().bound(i + 1);
             }
         }
         String bound = graph.add("Gather", name + ".bound", List.of(graph.floats(name + ".bounds",
                 Tensor.of(Shape.of(table.length), table)), nearest));
         String beyond = graph.add("GreaterOrEqual", name + ".beyond", List.of(x, bound));
-        return graph.add("Add", name + ".level", List.of(nearest, cast(name + ".beyond.number", beyond)));
+        String above = graph.add("Add", name + ".above_smallest", List.of(nearest, cast(name + ".beyond.number", beyond)));
+        String reached = graph.add("GreaterOrEqual", name + ".reached", List.of(x,
+                graph.floats(name + ".smallest", groups.along(grid -> grid.table().orElseThrow().bound(0)))));
+        return graph.add("Add", name + ".level", List.of(above, cast(name + ".reached.number", reached)));
     }
 
     private String cast(String name, String x) {

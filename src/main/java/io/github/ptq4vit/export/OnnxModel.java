@@ -4,7 +4,9 @@ import ai.onnx.proto.OnnxMl.ModelProto;
 import ai.onnx.proto.OnnxMl.OperatorSetIdProto;
 import ai.onnx.proto.OnnxMl.StringStringEntryProto;
 import io.github.ptq4vit.artifact.QuantizedModel;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -87,8 +89,18 @@ public final class OnnxModel {
     /** A quantised model: codes between QuantizeLinear and DequantizeLinear, see {@link QuantizedProducts}. */
     public static OnnxModel of(QuantizedModel model, OnnxOptions options) {
         options.check(weightBits(model));
+        requireStatic(model);
         OnnxGraph graph = new OnnxGraph(model.model().config().name());
         return new OnnxModel(options, graph, new QuantizedProducts(graph, model, options));
+    }
+
+    private static void requireStatic(QuantizedModel model) {
+        for (QuantizedLayer layer : model.layers()) {
+            if (layer.input().rows() == RowScale.RANGE || layer.input().columns() == RowScale.RANGE) {
+                throw new ExportException(layer.name() + ": has dynamic activations, whose ranges are taken from each row at run time;"
+                        + " exported are static ones: calibrate with --activations static");
+            }
+        }
     }
 
     /** A model in float32, for comparison. */

@@ -83,7 +83,7 @@ class DequantizedWeightsTest {
         for (int c = 0; c < factors.length; c++) {
             factors[c] = 1 + c / 10f;
         }
-        InputTransform transform = new InputTransform(0.25f, factors, 8, 0, RowScale.NONE);
+        InputTransform transform = new InputTransform(0.25f, factors, 8, 0, RowScale.NONE, RowScale.NONE);
         String name = "blocks.1.mlp.fc1";
         QuantizedLayer fc1 = plain.byName().get(name);
         QuantizedLayer transformed = new QuantizedLayer(name, fc1.left(), fc1.right(), fc1.weightCodes(), transform);

@@ -9,6 +9,7 @@ import ai.onnxruntime.OrtException;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
+import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
@@ -27,6 +28,7 @@ import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -79,6 +81,18 @@ class OnnxLayersTest {
         CalibrationResult result = Calibrator.of(RandomVit.of(config, 1)).on(backend).config(BestConfig.of(bits))
                 .run(new CalibrationImages(List.of("a", "b", "c", "d"), RandomVit.images(config, 4, 2)));
         agree(new QuantizedModel(result.network(), result.layers()), bits);
+    }
+
+    @Test
+    void dynamicActivationsAreRefusedByName() {
+        VisionTransformer model = RandomVit.of(architectures().get(0), 1);
+        CalibrationResult result = Calibrator.of(model).on(backend)
+                .config(BestConfig.of(new BitWidths(4, 4)).withActivations(ActivationScales.DYNAMIC))
+                .run(new CalibrationImages(List.of("a", "b", "c", "d"), RandomVit.images(model.config(), 4, 2)));
+        QuantizedModel quantized = new QuantizedModel(result.network(), result.layers());
+        String message = assertThrows(ExportException.class, () -> OnnxModel.of(quantized,
+                new OnnxOptions(OnnxOptions.USUAL, OnnxOptions.WeightType.INT8))).getMessage();
+        assertTrue(message.contains("blocks.0.attn.qkv") && message.contains("--activations static"), message);
     }
 
     /** For every target and with every type of weights that holds the codes. */
