@@ -44,7 +44,7 @@ __device__ __forceinline__ void mma_m16n8k32_s8(int d[4], const unsigned a[4], c
     emulator::mma_m16n8k32_s8(reinterpret_cast<int(*)[4]>(d), reinterpret_cast<const unsigned(*)[4]>(a),
                               reinterpret_cast<const unsigned(*)[2]>(b), 1, 1, __LINE__);
 #else
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
         : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
 #endif

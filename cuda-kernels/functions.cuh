@@ -21,7 +21,8 @@ __device__ __forceinline__ float exp_nonpositive(float x) {
     p = fmaf(p, r, 0.166665206f);
     p = fmaf(p, r, 0.499999934f);
     p = fmaf(r * r, p, r) + 1.0f;
-    return __int_as_float(__float_as_int(p) + (int) (__float_as_uint(shifted) << 23));
+    // times 2^n, which is a normal number; added to p's exponent it would make a large number of NaN's bits
+    return p * __uint_as_float((__float_as_uint(shifted) << 23) + 0x3f800000u);
 }
 
 // gelu(x) = max(x, 0) - |x| h(|x|) with h(t) = erfc(t / sqrt 2) / 2 = exp(-t^2 / 2) N(t) / D(t), within 1e-7 of |x|, most of it

@@ -12,7 +12,7 @@
 //   __shared__ typename Tile::Shared shared;
 //   Tile tile;
 //   tile.clear();
-//   tile.multiply(shared, a + row * padded, rows - row, b + column * padded, columns - column, padded);
+//   tile.multiply(shared, a + row * padded, rows - row, b + column * padded, columns - column, padded, [](const signed char*) {});
 //   ... tile.sums[i][j][s], at Tile::row(i, s) and Tile::column(j, s) within the tile, also beyond the matrices
 //
 // In shared memory a row of a slice is DEPTH bytes without a gap, its four pieces of 16 codes exchanged as `place` says. A
@@ -61,9 +61,9 @@ template <int ROWS, int COLUMNS, int WARPS_A, int WARPS_B> struct Int8Tile {
     }
 
     // Adds the product of a tile. rows and columns may be fewer than the tile has, or none: what is missing counts as zeros.
-    // Ends with a barrier, so that shared memory may be used again.
-    __device__ __forceinline__ void multiply(Shared& shared, const signed char* a, long long rows, const signed char* b,
-                                             long long columns, long long padded) {
+    // Calls see(slice) for each slice of A. Ends with a barrier, so that shared memory may be used again.
+    template <class See> __device__ __forceinline__ void multiply(Shared& shared, const signed char* a, long long rows,
+            const signed char* b, long long columns, long long padded, See see) {
         int steps = (int) (padded / DEPTH);
         load(shared.stage[0], a, rows, b, columns, padded, 0);
         for (int step = 0; step < steps; step++) {
@@ -75,8 +75,20 @@ template <int ROWS, int COLUMNS, int WARPS_A, int WARPS_B> struct Int8Tile {
             }
             __syncthreads();
             multiply(sums, slice_a(shared.stage[step & 1].a), shared.stage[step & 1].b);
+            see(shared.stage[step & 1].a);
             __syncthreads();
         }
+    }
+
+    // What a row's codes in a slice add up to. Neighbouring lanes may ask for neighbouring rows.
+    static __device__ __forceinline__ int row_sum(const signed char* slice, int row) {
+        constexpr int ONES = 0x01010101;
+        int sum = 0;
+        UNROLLED
+        for (int piece = 0; piece < DEPTH / 16; piece++) {
+            sum = dot(codes(slice, row, piece), make_int4(ONES, ONES, ONES, ONES), sum);
+        }
+        return sum;
     }
 
     // Where sum s of fragment row i and fragment column j is: within the tile.
@@ -131,6 +143,8 @@ template <int ROWS, int COLUMNS, int WARPS_A, int WARPS_B> struct Int8Tile {
 
     // Adds the product of a slice of A and one of B.
     static __device__ __forceinline__ void multiply(Sums& sums, const SliceA& a, const signed char* b) {
+        // the lanes may have gone different ways before, and nothing but this makes them meet
+        __syncwarp();
         unsigned low_a[FRAGMENTS_A][4], high_a[FRAGMENTS_A][4];
         UNROLLED
         for (int i = 0; i < FRAGMENTS_A; i++) {

@@ -3,6 +3,7 @@
 
 #include "copy.cu"
 #include "elementwise.cu"
+#include "hadamard.cu"
 #include "layernorm.cu"
 #include "matmul_f32.cu"
 #include "matmul_s8.cu"

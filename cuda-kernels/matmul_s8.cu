@@ -1,7 +1,9 @@
-// Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias.
+// Products of codes with their steps: c = sum over ranges r of (A_r B^T) * step(a, r) * step(b) + bias, and where A's grid says
+// so each row divided by sum over ranges r of (sum of the row of A_r) * step(a, r), unless that is 0.
 // A_r is [images, heads, n, padded k], B is [images, heads, m, padded k] (for a linear layer [m, padded k], the weights),
 // both as quantize_matrix_s8 writes them; the integer sums are exact. c is [images, heads, n, m] float32 of any strides.
-// Order of roundings: step(a, r) * step(b); sum to float32, times that; bias added; second range added.
+// Order of roundings: step(a, r) * step(b); sum to float32, times that; bias added; second range added; divided by the row's
+// sum, which is added up in float64 and rounded to float32.
 #include "codes.cuh"
 #include "int8_tile.cuh"
 
@@ -22,10 +24,33 @@ struct CodeProduct {
 
 namespace matmul {
 
+// Calls store(row, column, values) for every group of STEP neighbours of this thread that lies within [n, m].
+template <class Tile, int STEP, class F> __device__ __forceinline__ void each_sum(long long row, long long column, long long n,
+        long long m, F store, const float (&values)[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4]) {
+    UNROLLED
+    for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+        UNROLLED
+        for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+            UNROLLED
+            for (int s = 0; s < 4; s += STEP) {
+                long long at_row = row + Tile::row(i, s);
+                long long at_column = column + Tile::column(j, s);
+                if (at_row < n && at_column < m) {
+                    store(at_row, at_column, &values[i][j][s]);
+                }
+            }
+        }
+    }
+}
+
 // bias and steps (a scale for each column, instead of grids of B) are null where they do not apply.
 template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p, const signed char* a, const signed char* b,
         float* c, const CodeGrid* grids_a, const CodeGrid* grids_b, const float* steps, const float* bias) {
+    static_assert(Tile::HEIGHT <= Tile::THREADS, "a thread adds up a row's codes");
     __shared__ typename Tile::Shared shared;
+    __shared__ double sums[Tile::HEIGHT];  // of what the codes of each row stand for; registers are short
+    __shared__ float divisors[Tile::HEIGHT];
+    int own_row = (int) threadIdx.x;
     long long row = (long long) Tile::HEIGHT * blockIdx.y;
     long long column = (long long) Tile::WIDTH * blockIdx.x;
     long long batch = p.images * p.heads;
@@ -36,12 +61,25 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
         const signed char* tile_b = b + (z * p.m + column) * p.padded;
         float* tile_c = c + z / p.heads * p.image_stride + head * p.head_stride;
         float values[Tile::FRAGMENTS_A][Tile::FRAGMENTS_B][4];
+        bool by_sum = grid.by_sum != 0;
+        bool adds_row = by_sum && own_row < Tile::HEIGHT;
+        if (adds_row) {
+            sums[own_row] = 0;
+        }
         for (int range = 0; range < p.ranges; range++) {
             Tile tile;
             tile.clear();
             const signed char* tile_a = a + ((range * batch + z) * p.n + row) * p.padded;
-            tile.multiply(shared, tile_a, p.n - row, tile_b, p.m - column, p.padded);
+            int row_codes = 0;
+            tile.multiply(shared, tile_a, p.n - row, tile_b, p.m - column, p.padded, [&](const signed char* slice) {
+                if (adds_row) {
+                    row_codes += Tile::row_sum(slice, own_row);
+                }
+            });
             float step_a = grid.range[range].step;
+            if (adds_row) {
+                sums[own_row] += (double) row_codes * step_a;
+            }
             UNROLLED
             for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
                 UNROLLED
@@ -61,19 +99,32 @@ template <class Tile> __device__ __forceinline__ void codes(const CodeProduct& p
                 }
             }
         }
-        UNROLLED
-        for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
+        if (by_sum) {
+            if (adds_row) {
+                divisors[own_row] = sums[own_row] == 0 ? 1.0f : (float) sums[own_row];
+            }
+            __syncthreads();
             UNROLLED
-            for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+            for (int i = 0; i < Tile::FRAGMENTS_A; i++) {
                 UNROLLED
-                for (int s = 0; s < 4; s++) {
-                    long long at_row = row + Tile::row(i, s);
-                    long long at_column = column + Tile::column(j, s);
-                    if (at_row < p.n && at_column < p.m) {
-                        tile_c[at_row * p.row_stride + at_column * p.column_stride] = values[i][j][s];
+                for (int j = 0; j < Tile::FRAGMENTS_B; j++) {
+                    UNROLLED
+                    for (int s = 0; s < 4; s++) {
+                        values[i][j][s] = __fdiv_rn(values[i][j][s], divisors[Tile::row(i, s)]);
                     }
                 }
             }
+        }
+        // a thread has pairs of neighbours in a row: stored at once, a warp fills whole sectors of memory
+        if (p.column_stride == 1 && p.row_stride % 2 == 0 && p.m % 2 == 0 && (reinterpret_cast<unsigned long long>(tile_c) & 7) == 0) {
+            each_sum<Tile, 2>(row, column, p.n, p.m, [&](long long at_row, long long at_column, const float* value) {
+                // through the intrinsic: a plain store of a pair nvcc makes into two
+                __stcg(reinterpret_cast<float2*>(tile_c + at_row * p.row_stride + at_column), make_float2(value[0], value[1]));
+            }, values);
+        } else {
+            each_sum<Tile, 1>(row, column, p.n, p.m, [&](long long at_row, long long at_column, const float* value) {
+                tile_c[at_row * p.row_stride + at_column * p.column_stride] = value[0];
+            }, values);
         }
     }
 }

@@ -1,4 +1,4 @@
-// Largest numbers of groups and sums of rows. No atomics: the same numbers give the same bits.
+// Largest numbers and squared errors of groups, sums of rows. No atomics: the same numbers give the same bits.
 #include "rows.cuh"
 
 namespace reduce {
@@ -6,6 +6,15 @@ namespace reduce {
 // The larger one; NaN if either is.
 __device__ __forceinline__ float larger(float a, float b) {
     return a > b || a != a ? a : b;
+}
+
+// Where number i of a group is in [outer, groups, inner]; a group has `count` numbers.
+__device__ __forceinline__ long long place(long long i, long long group, long long groups, long long inner, long long count) {
+    if (groups == 1) {
+        return i;
+    }
+    long long o = count <= 0xffffffffll ? (unsigned) i / (unsigned) inner : i / inner;
+    return (o * groups + group) * inner + (i - o * inner);
 }
 
 }  // namespace reduce
@@ -20,12 +29,7 @@ KERNEL reduce_maxima_f32(const float* x, float* largest, long long outer, long l
     long long group = blockIdx.y;
     long long count = outer * inner;
     for (long long i = grid_thread(); i < count; i += grid_threads()) {
-        long long at = group * inner + i;
-        if (groups > 1) {
-            long long o = count <= 0xffffffffll ? (unsigned) i / (unsigned) inner : i / inner;
-            at = (o * groups + group) * inner + (i - o * inner);
-        }
-        float value = x[at];
+        float value = x[reduce::place(i, group, groups, inner, count)];
         found = reduce::larger(absolute ? fabsf(value) : value, found);
     }
     for (int distance = 16; distance > 0; distance /= 2) {
@@ -54,5 +58,24 @@ KERNEL reduce_rows_f64(const float* x, double* sums, long long rows, int columns
         if (lane() == 0) {
             sums[row] = sum;
         }
+    }
+}
+
+// sums[group, part] = sum of w (a - b)^2 over a share of the group, in float64; without weights (null) w = 1. a, b and w are
+// [outer, groups, inner], dense. Launch: groups in x, parts in y; 256 threads.
+KERNEL __launch_bounds__(256) reduce_squared_errors_f64(const float* a, const float* b, const float* w, double* sums,
+        long long outer, long long groups, long long inner) {
+    long long group = blockIdx.x;
+    long long count = outer * inner;
+    double sum = 0;
+    for (long long i = 256ll * blockIdx.y + threadIdx.x; i < count; i += 256ll * gridDim.y) {
+        long long at = reduce::place(i, group, groups, inner, count);
+        float error = a[at] - b[at];
+        double square = (double) error * error;
+        sum += w != nullptr ? square * w[at] : square;
+    }
+    sum = block_sum<256>(sum);
+    if (threadIdx.x == 0) {
+        sums[group * gridDim.y + blockIdx.y] = sum;
     }
 }

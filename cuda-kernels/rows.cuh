@@ -63,6 +63,22 @@ __device__ __forceinline__ long long grid_warps() {
     return grid_threads() / 32;
 }
 
+// Sum over the block's threads, in a fixed order; all threads have it.
+template <int THREADS> __device__ __forceinline__ double block_sum(double value) {
+    __shared__ double warps[THREADS / 32];
+    value = warp_sum(value);
+    if (lane() == 0) {
+        warps[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    double sum = 0;
+    for (int warp = 0; warp < THREADS / 32; warp++) {
+        sum += warps[warp];
+    }
+    __syncthreads();
+    return sum;
+}
+
 // A row as one warp sees it: lane l has columns l, l + 32, ... In registers: the row is read from memory once.
 template <int SLOTS> struct HeldRow {
     static constexpr int LONGEST = 32 * SLOTS;

@@ -3,22 +3,6 @@
 
 namespace score {
 
-// Sum over the block's threads, in a fixed order; all threads have it.
-template <int THREADS> __device__ __forceinline__ double block_sum(double value) {
-    __shared__ double warps[THREADS / 32];
-    value = warp_sum(value);
-    if (lane() == 0) {
-        warps[threadIdx.x / 32] = value;
-    }
-    __syncthreads();
-    double sum = 0;
-    for (int warp = 0; warp < THREADS / 32; warp++) {
-        sum += warps[warp];
-    }
-    __syncthreads();
-    return sum;
-}
-
 // Rows of numbers of which codes are made: `rows` rows from `row` on of product `batch`, coded by grid `grid` of a candidate.
 struct Rows {
     int batch;
@@ -55,7 +39,7 @@ KERNEL __launch_bounds__(128) score_sum_f64(const double* partial, double* losse
     for (long long i = threadIdx.x; i < slots * inner; i += blockDim.x) {
         sum += own[i / inner * groups * inner + i % inner];
     }
-    sum = score::block_sum<128>(sum);
+    sum = block_sum<128>(sum);
     if (threadIdx.x == 0) {
         losses[candidate * groups + group] = sum;
     }
@@ -91,16 +75,15 @@ KERNEL __launch_bounds__(256, 3) score_quantize_s8(score::CodeShape p, const flo
         int scale = p.scales == 1 ? 0 : entry.grid;
         for (int index = 0; index < counts[scale]; index++) {
             long long candidate = lists[scale * p.most + index];
-            const CodeGrid& grid = grids[candidate * p.grids + (p.grids == 1 ? 0 : entry.grid)];
-            for (int range = 0; range < p.ranges; range++) {
-                UNROLLED
-                for (int i = 0; i < OWN; i++) {
-                    int at = i * 256 + (int) threadIdx.x;
-                    int r = along_rows ? at & 63 : at >> 6;
-                    int c = along_rows ? at >> 6 : at & 63;
-                    int code = range < grid.ranges ? code_of(grid, range, numbers[i]) : 0;
+            Coder coder(grids, candidate * p.grids + (p.grids == 1 ? 0 : entry.grid));
+            UNROLLED
+            for (int i = 0; i < OWN; i++) {
+                int at = i * 256 + (int) threadIdx.x;
+                int r = along_rows ? at & 63 : at >> 6;
+                int c = along_rows ? at >> 6 : at & 63;
+                coder.each(p.ranges, numbers[i], [&](int range, int code) {
                     reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
-                }
+                });
             }
             __syncthreads();
             for (int range = 0; range < p.ranges; range++) {

@@ -12,6 +12,8 @@
 
 using namespace emulator;
 
+API const char* emulator_last_words();
+
 namespace {
 
 using Lock = std::lock_guard<std::recursive_mutex>;
@@ -190,7 +192,11 @@ int refuse(const Function& function, const char* why, dim3 grid, dim3 block, siz
 
 }  // namespace
 
+#define NO_STUB \
+    if (settings::stub.value != 0) return CUDA_ERROR_STUB_LIBRARY
+
 API int cuInit(unsigned flags) {
+    NO_STUB;
     if (settings::fail_init.value != 0) {
         return int(settings::fail_init.value);
     }
@@ -205,11 +211,13 @@ API int cuInit(unsigned flags) {
 }
 
 API int cuDriverGetVersion(int* version) {
+    NO_STUB;
     *version = int(settings::driver_version.value);
     return CUDA_SUCCESS;
 }
 
 API int cuGetErrorName(int code, const char** name) {
+    NO_STUB;
     for (const ErrorText& error : ERRORS) {
         if (error.code == code) {
             *name = error.name;
@@ -221,6 +229,7 @@ API int cuGetErrorName(int code, const char** name) {
 }
 
 API int cuGetErrorString(int code, const char** text) {
+    NO_STUB;
     for (const ErrorText& error : ERRORS) {
         if (error.code == code) {
             *text = error.text;
@@ -415,13 +424,29 @@ API int cuCtxSynchronize() {
 API int cuModuleLoadData(void** module, const void* image) {
     READY;
     Module* loaded = nullptr;
+    if (settings::fail_jit.value != 0) {
+        say("ptxas application ptx input, line 7; error: fails as set");
+        return CUDA_ERROR_INVALID_PTX;
+    }
     int code = load_module(static_cast<const char*>(image), current->number, loaded);
     *module = loaded;
     return code;
 }
 
-API int cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, void**) {
-    return cuModuleLoadData(module, image);
+// Of the options, the log of errors is filled in.
+API int cuModuleLoadDataEx(void** module, const void* image, unsigned count, int* options, void** values) {
+    constexpr int ERROR_LOG = 5, ERROR_LOG_BYTES = 6;
+    char* log = nullptr;
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        log = options[i] == ERROR_LOG ? static_cast<char*>(values[i]) : log;
+        bytes = options[i] == ERROR_LOG_BYTES ? reinterpret_cast<uintptr_t>(values[i]) & 0xffffffff : bytes;
+    }
+    int code = cuModuleLoadData(module, image);
+    if (code != CUDA_SUCCESS && log != nullptr && bytes > 0) {
+        snprintf(log, bytes, "%s", emulator_last_words());
+    }
+    return code;
 }
 
 API int cuModuleUnload(void* module) {

@@ -8,72 +8,13 @@ namespace emulator {
 
 namespace {
 
-// Who touched shared memory last, and when: number of the barrier, of the warp's latest meeting, and of the thread, packed.
-using Access = uint64_t;
-constexpr unsigned THREAD_BITS = 10, MEETING_BITS = 22;
-
-Access access_now(const BlockRunner& runner) {
-    constexpr Access mask = (Access(1) << MEETING_BITS) - 1;
-    return Access(runner.barriers()) << (THREAD_BITS + MEETING_BITS) | (runner.warp_epoch() & mask) << THREAD_BITS
-            | runner.thread();
-}
-
-unsigned thread_of(Access access) {
-    return access & (MOST_THREADS - 1);
-}
-
-// Whether an earlier access of another thread is not ordered before one that is made now.
-bool races(Access earlier, Access now) {
-    Access difference = earlier ^ now;
-    if (difference >> (THREAD_BITS + MEETING_BITS) != 0 || thread_of(difference) == 0) {
-        return false;
-    }
-    bool same_warp = thread_of(difference) < WARP, met_since = difference >> THREAD_BITS != 0;
-    return !same_warp || !met_since;
-}
-
-// The latest accesses to a place: two readers, of which one may be left to race when the other is the writer itself.
-struct Shadow {
-    Access write, read, other_read;
-
-    // The earlier access that one now is not ordered after, or 0.
-    Access conflict(bool writes, Access now) const {
-        if (races(write, now)) return write;
-        if (writes && races(read, now)) return read;
-        if (writes && races(other_read, now)) return other_read;
-        return 0;
-    }
-
-    void note(bool writes, Access now) {
-        if (writes) {
-            write = now;
-        } else {
-            if (races(read, now)) {
-                other_read = read;
-            }
-            read = now;
-        }
-    }
-};
-
-// Words of four bytes have a place each, and their bytes have one as soon as they are accessed by themselves.
-struct Word {
-    Shadow whole;
-    Access byte_access;  // the latest
-};
-
-struct SharedShadow {
-    Word words[MOST_SHARED / 4 + 1] = {};
-    Shadow bytes[MOST_SHARED + 4] = {};
-};
-
 struct State {
     static constexpr unsigned RECENT = 4;
 
     const BlockRunner* runner;
     const GuardedMemory* memory;
     Range static_shared;
-    SharedShadow *dynamic_shadow, *static_shadow;
+    RaceDetector *dynamic_races, *static_races;
     Piece recent[RECENT];  // pieces of the latest accesses
     unsigned next;
 };
@@ -89,56 +30,22 @@ std::string hex(const void* address) {
 bool in_device_memory(State& s, const unsigned char* address, size_t bytes) {
     auto at = reinterpret_cast<uintptr_t>(address);
     for (const Piece& piece : s.recent) {
-        if (at >= piece.address && at + bytes <= piece.address + piece.bytes) {
+        if (piece.holds(at, bytes)) {
             return true;
         }
     }
-    const auto& pieces = s.memory->pieces;
-    auto after = std::upper_bound(pieces.begin(), pieces.end(), at,
-            [](uintptr_t value, const Piece& piece) { return value < piece.address; });
-    if (after == pieces.begin()) {
+    const Piece* piece = s.memory->pieces.piece_of(at, bytes);
+    if (piece == nullptr) {
         return false;
     }
-    const Piece& piece = *std::prev(after);
-    if (at + bytes > piece.address + piece.bytes) {
-        return false;
-    }
-    s.recent[s.next++ % State::RECENT] = piece;
+    s.recent[s.next++ % State::RECENT] = *piece;
     return true;
 }
 
-[[noreturn]] void report_race(State& s, bool write, Access earlier, bool earlier_wrote, size_t offset, const char* kind,
-        const void* place) {
-    BlockRunner::current()->stop(CUDA_ERROR_LAUNCH_FAILED, std::string("race in shared memory: it ")
-            + (write ? "writes" : "reads") + ", and another thread " + (earlier_wrote ? "wrote" : "read") + ", byte "
-            + std::to_string(offset) + " of the " + kind + " shared memory, with no barrier between; the other: "
-            + s.runner->describe(thread_of(earlier)), place);
-}
-
-void check_order(State& s, SharedShadow& shadow, size_t offset, size_t bytes, bool write, const char* kind, const void* place) {
-    Access now = access_now(*s.runner);
-    auto check = [&](const Shadow& seen, size_t at) {
-        if (Access earlier = seen.conflict(write, now)) {
-            report_race(s, write, earlier, earlier == seen.write, at, kind, place);
-        }
-    };
-    for (size_t at = offset; at < offset + bytes;) {
-        Word& word = shadow.words[at / 4];
-        check(word.whole, at);
-        if (at % 4 == 0 && offset + bytes - at >= 4) {
-            if (word.byte_access >> (THREAD_BITS + MEETING_BITS) == now >> (THREAD_BITS + MEETING_BITS)) {
-                for (size_t i = at; i < at + 4; i++) {
-                    check(shadow.bytes[i], i);
-                }
-            }
-            word.whole.note(write, now);
-            at += 4;
-        } else {
-            check(shadow.bytes[at], at);
-            shadow.bytes[at].note(write, now);
-            word.byte_access = now;
-            at++;
-        }
+void check_order(State& s, RaceDetector& detector, size_t offset, size_t bytes, bool write, const char* kind, const void* place) {
+    Race race;
+    if (detector.races(offset, bytes, write, {s.runner->barriers(), s.runner->warp_epoch(), s.runner->thread()}, race)) {
+        BlockRunner::current()->stop(CUDA_ERROR_LAUNCH_FAILED, describe(race, write, kind) + s.runner->describe(race.thread), place);
     }
 }
 
@@ -165,9 +72,9 @@ void check(const void* pointer, size_t bytes, bool write, const void* place) {
     }
     Range dynamic{s.runner->shared(), s.runner->shared_bytes()};
     if (dynamic.holds(address, bytes)) {
-        check_order(s, *s.dynamic_shadow, size_t(address - dynamic.start), bytes, write, "dynamic", place);
+        check_order(s, *s.dynamic_races, size_t(address - dynamic.start), bytes, write, "dynamic", place);
     } else if (s.static_shared.holds(address, bytes)) {
-        check_order(s, *s.static_shadow, size_t(address - s.static_shared.start), bytes, write, "static", place);
+        check_order(s, *s.static_races, size_t(address - s.static_shared.start), bytes, write, "static", place);
     } else if (!in_device_memory(s, address, bytes)) {
         for (const Range& range : s.memory->program) {
             if (!write && range.holds(address, bytes)) {
@@ -188,12 +95,11 @@ void check_aligned(const void* pointer, size_t bytes, bool write, const void* pl
 
 }  // namespace
 
-struct Shadows {
-    SharedShadow dynamic, fixed;
-};
-
-Guard::Guard() = default;
-Guard::~Guard() = default;
+std::string describe(const Race& race, bool write, const char* kind) {
+    return std::string("race in shared memory: it ") + (write ? "writes" : "reads") + ", and another thread "
+            + (race.other_wrote ? "wrote" : "read") + ", byte " + std::to_string(race.at) + " of the " + kind
+            + " shared memory, with no barrier between; the other: ";
+}
 
 void Guard::begin(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared) {
     if (static_shared.bytes > MOST_SHARED) {
@@ -201,10 +107,7 @@ void Guard::begin(const BlockRunner& runner, const GuardedMemory& memory, Range 
                 static_shared.bytes, MOST_SHARED);
         abort();
     }
-    if (shadows_ == nullptr) {
-        shadows_ = std::make_unique<Shadows>();
-    }
-    state = new State{&runner, &memory, static_shared, &shadows_->dynamic, &shadows_->fixed, {}, 0};
+    state = new State{&runner, &memory, static_shared, &dynamic_, &fixed_, {}, 0};
 }
 
 void Guard::end() {

@@ -5,8 +5,8 @@
 
 #include "fibers.h"
 #include "memory.h"
+#include "races.h"
 
-#include <memory>
 #include <vector>
 
 namespace emulator {
@@ -22,23 +22,21 @@ struct Range {
 
 // Of a launch: the memory it may touch.
 struct GuardedMemory {
-    std::vector<Piece> pieces;   // of the device, in the order of addresses
+    MemoryMap pieces;            // of the device
     std::vector<Range> program;  // the module itself: constants
 };
 
-struct Shadows;
+// A race in words, up to who the other thread was.
+std::string describe(const Race& race, bool write, const char* kind);
 
 // Checks what one runner's blocks do. Between begin and end it is that of the calling host thread.
 class Guard {
 public:
-    Guard();
-    ~Guard();
-
     void begin(const BlockRunner& runner, const GuardedMemory& memory, Range static_shared);
     void end();
 
 private:
-    std::unique_ptr<Shadows> shadows_;  // of the runner's shared memory; its barriers are counted on from launch to launch
+    RaceDetector dynamic_, fixed_;  // of the runner's shared memory; its barriers are counted on from launch to launch
 };
 
 // Accesses that the emulator makes for a thread.

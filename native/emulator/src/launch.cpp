@@ -1,6 +1,8 @@
 #include "launch.h"
 #include "api.h"
 #include "guard.h"
+#include "ptx/block.h"
+#include "ptx/counts.h"
 #include "settings.h"
 
 #include <dlfcn.h>
@@ -98,12 +100,38 @@ struct Job {
     bool reversed;
     long blocks;
     GuardedMemory memory;
+    std::vector<uint64_t> packed;  // parameters as PTX lays them out
+    ptx::Launch launch{};
 
     Job(const Function& f, void** p, dim3 g, dim3 b, size_t s)
         : function(f), parameters(p), grid(g), block(b), shared_bytes(s), reversed(settings::reversed.value != 0),
           blocks(long(g.x) * g.y * g.z) {
-        if (f.module->guarded) {
-            memory = {pieces_of(f.module->device), program_ranges(reinterpret_cast<const void*>(f.entry.run))};
+        if (f.module->guarded || f.code != nullptr) {
+            memory.pieces = MemoryMap(pieces_of(f.module->device));
+        }
+        if (f.code != nullptr) {
+            packed.resize(f.code->parameter_bytes / 8 + 1);
+            for (size_t i = 0; i < f.parameter_sizes.size(); i++) {
+                memcpy(reinterpret_cast<char*>(packed.data()) + f.code->parameter_offsets[i], p[i], f.parameter_sizes[i]);
+            }
+            launch = {f.code, reinterpret_cast<const unsigned char*>(packed.data()), g, b, s, reversed,
+                    settings::divided.value != 0 ? ptx::Meeting::late : ptx::Meeting::early, uint64_t(settings::seed.value),
+                    &memory.pieces, f.module->guarded};
+        } else if (f.module->guarded) {
+            memory.program = program_ranges(reinterpret_cast<const void*>(f.entry.run));
+        }
+    }
+
+    uint3 index(long i) const {
+        long b = reversed ? blocks - 1 - i : i;
+        return {unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / (long(grid.x) * grid.y))};
+    }
+
+    void fail(const Fault& other) {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (!failed) {
+            fault = other;
+            failed = true;
         }
     }
 
@@ -117,32 +145,49 @@ struct Job {
 struct Bench {
     BlockRunner runner;
     Guard guard;
+    ptx::BlockOfWarps warps;
 };
 
-void work(Job& job, Bench& bench) {
+void run_compiled(Job& job, Bench& bench) {
     BlockRunner& runner = bench.runner;
     Range fixed = thread_local_range(job.function.module->shared_anchor());
     if (job.function.module->guarded) {
         bench.guard.begin(runner, job.memory, fixed);
     }
     for (long i; !job.failed && (i = job.next.fetch_add(1)) < job.blocks;) {
-        long b = job.reversed ? job.blocks - 1 - i : i;
-        uint3 index{unsigned(b % job.grid.x), unsigned(b / job.grid.x % job.grid.y),
-                unsigned(b / (long(job.grid.x) * job.grid.y))};
         if (job.function.static_shared > 0) {
             memset(const_cast<unsigned char*>(fixed.start), 0xff, fixed.bytes);
         }
         memset(runner.shared(), 0xff, job.shared_bytes);
-        if (!runner.run(job.function.entry, job.parameters, job.grid, job.block, index, job.shared_bytes, {job.reversed})) {
-            std::lock_guard<std::mutex> lock(job.mutex);
-            if (!job.failed) {
-                job.fault = runner.fault();
-                job.failed = true;
-            }
+        if (!runner.run(job.function.entry, job.parameters, job.grid, job.block, job.index(i), job.shared_bytes, {job.reversed})) {
+            job.fail(runner.fault());
         }
     }
     if (job.function.module->guarded) {
         bench.guard.end();
+    }
+}
+
+void run_ptx(Job& job, Bench& bench) {
+    ptx::Counter counter;
+    bool counted = settings::counted.value != 0;
+    bench.warps.begin(job.launch, counted ? &counter : nullptr);
+    for (long i; !job.failed && (i = job.next.fetch_add(1)) < job.blocks;) {
+        counter.counts.blocks++;
+        if (!bench.warps.run(job.index(i))) {
+            job.fail(bench.warps.fault());
+        }
+    }
+    if (counted) {
+        ptx::add_counts(job.function.code->name, counter.counts);
+    }
+}
+
+void work(Job& job, Bench& bench) {
+    if (job.function.code != nullptr) {
+        run_ptx(job, bench);
+    } else {
+        run_compiled(job, bench);
     }
 }
 
@@ -214,6 +259,7 @@ Fault run(const Function& function, void** parameters, dim3 grid, dim3 block, si
         threads = std::max(1u, std::thread::hardware_concurrency());
     }
     Job job(function, parameters, grid, block, shared_bytes);
+    ptx::add_launch(function.entry.name, function.module->target);
     // a small launch is over before another host thread wakes up
     long useful = job.blocks * long(block.x) * block.y * block.z < 512 ? 1 : job.blocks;
     Workers::all().run(job, unsigned(std::min(threads, useful)) - 1);

@@ -63,6 +63,12 @@ std::string nearest(const Table& t, uintptr_t address) {
 
 }  // namespace
 
+const Piece* MemoryMap::piece_of(uintptr_t address, size_t bytes) const {
+    auto after = std::upper_bound(pieces_.begin(), pieces_.end(), address,
+            [](uintptr_t value, const Piece& piece) { return value < piece.address; });
+    return after != pieces_.begin() && std::prev(after)->holds(address, bytes) ? &*std::prev(after) : nullptr;
+}
+
 int allocate(int device, size_t bytes, uintptr_t& address) {
     Table& t = table();
     {

@@ -12,6 +12,21 @@ struct Piece {
     uintptr_t address;
     size_t bytes;
     int device;  // -1: pinned host memory
+
+    bool holds(uintptr_t at, size_t count) const { return at >= address && at + count <= address + bytes; }
+};
+
+// Pieces as they are at a moment, to look accesses up in.
+class MemoryMap {
+public:
+    MemoryMap() = default;
+    explicit MemoryMap(std::vector<Piece> pieces) : pieces_(std::move(pieces)) {}
+
+    // The piece that holds a range, or null.
+    const Piece* piece_of(uintptr_t address, size_t bytes) const;
+
+private:
+    std::vector<Piece> pieces_;  // in the order of addresses
 };
 
 // Answers 0 and an address, or an out-of-memory code. Fresh memory holds 0xff bytes: NaN, -1.

@@ -1,11 +1,12 @@
 #include "module.h"
 #include "api.h"
 #include "settings.h"
+#include "ptx/counts.h"
 
 #include <dlfcn.h>
 
 #include <cstdlib>
-#include <cstring>
+#include <mutex>
 #include <sstream>
 
 namespace emulator {
@@ -36,58 +37,25 @@ std::string word_after(const std::string& text, const std::string& key, size_t f
     return word;
 }
 
-unsigned size_of(const std::string& declaration) {
-    static const std::pair<const char*, unsigned> TYPES[] = {{".u64", 8}, {".s64", 8}, {".b64", 8}, {".f64", 8}, {".u32", 4},
-            {".s32", 4}, {".b32", 4}, {".f32", 4}, {".u16", 2}, {".s16", 2}, {".b16", 2}, {".u8", 1}, {".s8", 1}, {".b8", 1}};
-    for (const auto& type : TYPES) {
-        if (declaration.find(type.first) != std::string::npos) {
-            size_t bracket = declaration.find('[');
-            return type.second * (bracket == std::string::npos ? 1u : unsigned(atoi(declaration.c_str() + bracket + 1)));
-        }
-    }
-    return 0;
-}
-
-struct Declared {
-    std::vector<unsigned> parameters;
-    size_t static_shared;
+// A text and what was made of it; tests load the same one again and again.
+struct Loaded {
+    ptx::ModuleText text;
+    std::shared_ptr<const ptx::Module> program;  // null until it is to be executed
 };
 
-// Entries of a PTX text: sizes of their parameters, and of the static shared memory that their bodies name.
-std::map<std::string, Declared> declared_entries(const std::string& ptx) {
-    std::map<std::string, size_t> shared;
-    for (size_t at = ptx.find(".shared "); at != std::string::npos; at = ptx.find(".shared ", at + 1)) {
-        std::string line = ptx.substr(at, ptx.find(';', at) - at);
-        size_t bracket = line.find('[');
-        if (bracket != std::string::npos) {
-            size_t name = line.find_last_of(" \t", bracket) + 1;
-            shared[line.substr(name, bracket - name)] = size_of(line);
-        }
+// Throws ptx::Error.
+Loaded read_once(const std::string& text, bool to_execute) {
+    static std::mutex mutex;
+    static auto* known = new std::map<std::string, Loaded>;
+    std::lock_guard<std::mutex> lock(mutex);
+    auto found = known->find(text);
+    if (found == known->end()) {
+        found = known->emplace(text, Loaded{ptx::read(text), nullptr}).first;
     }
-    std::map<std::string, Declared> entries;
-    for (size_t at = ptx.find(".entry "); at != std::string::npos; at = ptx.find(".entry ", at + 1)) {
-        size_t open = ptx.find('(', at), close = ptx.find(')', at);
-        if (open == std::string::npos || close == std::string::npos) {
-            break;
-        }
-        std::istringstream name(ptx.substr(at + 7, open - at - 7));
-        std::string word;
-        name >> word;
-        Declared declared{{}, 0};
-        std::istringstream parameters(ptx.substr(open + 1, close - open - 1));
-        for (std::string parameter; std::getline(parameters, parameter, ',');) {
-            if (parameter.find(".param") != std::string::npos) {
-                declared.parameters.push_back(size_of(parameter));
-            }
-        }
-        size_t next = ptx.find(".entry ", at + 1);
-        std::string body = ptx.substr(close, next == std::string::npos ? next : next - close);
-        for (const auto& variable : shared) {
-            declared.static_shared += body.find(variable.first) != std::string::npos ? variable.second : 0;
-        }
-        entries[word] = declared;
+    if (to_execute && found->second.program == nullptr) {
+        found->second.program = std::make_shared<const ptx::Module>(ptx::build(found->second.text));
     }
-    return entries;
+    return found->second;
 }
 
 // Where the compiled kernels lie: beside this library, unless a test names others.
@@ -104,6 +72,53 @@ std::string kernels_file(int target, bool guarded) {
         name = (slash == std::string::npos ? std::string(".") : name.substr(0, slash)) + "/kernels";
     }
     return name + "-sm" + std::to_string(target) + (guarded ? "-guarded" : "") + ".so";
+}
+
+// The entries of the PTX itself.
+int executed(const Loaded& loaded, Module& module) {
+    module.program = loaded.program;
+    ptx::add_program(module.target, loaded.program);
+    for (const auto& entry : loaded.program->entries) {
+        const ptx::Code& code = entry.second;
+        Entry own{code.name.c_str(), nullptr, unsigned(code.parameter_sizes.size()), code.parameter_sizes.data()};
+        module.functions[entry.first] = {own, &module, code.shared_bytes, 0, code.parameter_sizes, &code};
+    }
+    return CUDA_SUCCESS;
+}
+
+// The entries of the PTX that the compiled sources have too.
+int joined(const Loaded& loaded, Module& module) {
+    std::string file = kernels_file(module.target, module.guarded);
+    void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+        say("no compiled kernels for this PTX: %s", dlerror());
+        return CUDA_ERROR_INVALID_PTX;
+    }
+    auto entries = reinterpret_cast<const Entry* (*)()>(dlsym(library, "emulator_entries"));
+    module.shared_anchor = reinterpret_cast<void* (*)()>(dlsym(library, "emulator_shared_anchor"));
+    if (entries == nullptr || module.shared_anchor == nullptr) {
+        say("%s was not built by this Makefile", file.c_str());
+        return CUDA_ERROR_INVALID_IMAGE;
+    }
+    const auto& declared = loaded.text.entries;
+    for (const Entry* entry = entries(); entry->name != nullptr; entry++) {
+        auto found = declared.find(entry->name);
+        if (found == declared.end()) {
+            continue;
+        }
+        std::vector<unsigned> sizes(entry->sizes, entry->sizes + entry->parameters);
+        if (sizes != found->second.parameter_sizes) {
+            say("kernel %s has other parameters in its source than in the PTX: run make -C cuda-kernels", entry->name);
+            return CUDA_ERROR_INVALID_PTX;
+        }
+        module.functions[entry->name] = {*entry, &module, found->second.shared_bytes, 0, sizes, nullptr};
+    }
+    for (const auto& entry : declared) {
+        if (module.functions.find(entry.first) == module.functions.end()) {
+            say("kernel %s is in the PTX but not in the compiled sources: run make -C cuda-kernels", entry.first.c_str());
+        }
+    }
+    return CUDA_SUCCESS;
 }
 
 }  // namespace
@@ -127,41 +142,22 @@ int load_module(const char* text, int device, Module*& result) {
         say("PTX for sm_%d on a device of compute capability %ld", target, settings::compute_capability.value.load());
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
-    bool guarded = settings::guard.value != 0;
-    std::string file = kernels_file(target, guarded);
-    void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-        say("no compiled kernels for this PTX: %s", dlerror());
+    auto module = std::make_unique<Module>();
+    module->target = target;
+    module->device = device;
+    module->guarded = settings::guard.value != 0;
+    try {
+        bool execute = settings::ptx.value != 0;
+        Loaded loaded = read_once(ptx, execute);
+        int code = execute ? executed(loaded, *module) : joined(loaded, *module);
+        if (code == CUDA_SUCCESS) {
+            result = module.release();
+        }
+        return code;
+    } catch (const ptx::Error& e) {
+        say("%s", e.what());
         return CUDA_ERROR_INVALID_PTX;
     }
-    auto entries = reinterpret_cast<const Entry* (*)()>(dlsym(library, "emulator_entries"));
-    auto anchor = reinterpret_cast<void* (*)()>(dlsym(library, "emulator_shared_anchor"));
-    if (entries == nullptr || anchor == nullptr) {
-        say("%s was not built by this Makefile", file.c_str());
-        return CUDA_ERROR_INVALID_IMAGE;
-    }
-    auto module = new Module{target, device, {}, guarded, anchor};
-    std::map<std::string, Declared> declared = declared_entries(ptx);
-    for (const Entry* entry = entries(); entry->name != nullptr; entry++) {
-        auto found = declared.find(entry->name);
-        if (found == declared.end()) {
-            continue;
-        }
-        std::vector<unsigned> sizes(entry->sizes, entry->sizes + entry->parameters);
-        if (sizes != found->second.parameters) {
-            say("kernel %s has other parameters in its source than in the PTX: run make -C cuda-kernels", entry->name);
-            delete module;
-            return CUDA_ERROR_INVALID_PTX;
-        }
-        module->functions[entry->name] = {*entry, module, found->second.static_shared, 0, sizes};
-    }
-    for (const auto& entry : declared) {
-        if (module->functions.find(entry.first) == module->functions.end()) {
-            say("kernel %s is in the PTX but not in the compiled sources: run make -C cuda-kernels", entry.first.c_str());
-        }
-    }
-    result = module;
-    return CUDA_SUCCESS;
 }
 
 }  // namespace emulator

@@ -18,8 +18,14 @@ Setting memory_bytes{"memory_bytes", 4L << 30, {}};
 Setting threads{"threads", 0, {}};
 Setting reversed{"reversed", 0, {}};
 Setting guard{"guard", 0, {}};
+Setting ptx{"ptx", 1, {}};
+Setting divided{"divided", 0, {}};
+Setting counted{"counted", 0, {}};
+Setting seed{"seed", 1, {}};
 Setting deferred{"deferred", 0, {}};
 Setting fail_init{"fail_init", 0, {}};
+Setting stub{"stub", 0, {}};
+Setting fail_jit{"fail_jit", 0, {}};
 Setting fail_allocation{"fail_allocation", 0, {}};
 Setting fail_launch{"fail_launch", 0, {}};
 Setting fail_cublas{"fail_cublas", 0, {}};
@@ -30,7 +36,7 @@ namespace {
 
 Setting* const ALL[] = {&settings::devices, &settings::driver_version, &settings::compute_capability,
         &settings::multiprocessors, &settings::l2_bytes, &settings::memory_bytes, &settings::threads, &settings::reversed,
-        &settings::guard, &settings::deferred, &settings::fail_init, &settings::fail_allocation, &settings::fail_launch,
+        &settings::guard, &settings::ptx, &settings::divided, &settings::counted, &settings::seed, &settings::deferred, &settings::fail_init, &settings::stub, &settings::fail_jit, &settings::fail_allocation, &settings::fail_launch,
         &settings::fail_cublas, &settings::fail_cudnn};
 
 void restore() {

@@ -93,6 +93,12 @@ template <class... A> int launch(const char* name, Shape shape, A... arguments) 
     return code != 0 ? code : cuCtxSynchronize();
 }
 
+// All settings as at the start, but that the compiled sources are run. What executes PTX is tried in test_ptx.cpp.
+void compiled_kernels() {
+    emulator_restore_settings();
+    emulator_set("ptx", 0);
+}
+
 void load(int target) {
     succeeds(cuModuleLoadData(&module_handle, ptx(target == 75 ? "6.3" : "7.0", target).c_str()));
 }
@@ -287,11 +293,11 @@ void modules() {
     answers(218, cuModuleLoadData(&handle, other.c_str()), "kernel store_beyond has other parameters");
     emulator_set("compute_capability", 75);
     answers(209, cuModuleLoadData(&handle, ptx("7.0", 80).c_str()), "sm_80");
-    emulator_restore_settings();
+    compiled_kernels();
     emulator_set("driver_version", 11000);
     succeeds(cuModuleLoadData(&handle, ptx("7.0", 80).c_str()));
     succeeds(cuModuleUnload(handle));
-    emulator_restore_settings();
+    compiled_kernels();
 }
 
 void memory() {
@@ -323,7 +329,7 @@ void memory() {
         check(free_bytes == 4000 && total_bytes == 10000, "free and total bytes");
         check(cuMemAlloc_v2(&large, 4001) == 2, "more than is left");
     }
-    emulator_restore_settings();
+    compiled_kernels();
     emulator_set("fail_allocation", 2);
     succeeds(cuMemAlloc_v2(&large, 16));
     Address second;
@@ -367,7 +373,7 @@ void deferred() {
     succeeds(cuStreamDestroy_v2(one));
     succeeds(cuStreamDestroy_v2(two));
     succeeds(cuMemFreeHost(pinned_memory));
-    emulator_restore_settings();
+    compiled_kernels();
 }
 
 template <class T> T element(const std::vector<T>& matrix, int stride, bool transposed, int row, int column) {
@@ -446,7 +452,7 @@ void cublas() {
     section = "cuBLAS";
     emulator_set("fail_cublas", 1);
     check(cublasCreate_v2(&handle) != 0, "fails as set");
-    emulator_restore_settings();
+    compiled_kernels();
     succeeds(cublasCreate_v2(&handle));
     cublas_products(handle);
     cublas_codes_and_refusals(handle);
@@ -460,7 +466,7 @@ void cublas() {
     check(c.read<float>()[0] == 0, "a product waits in its stream");
     succeeds(cuStreamSynchronize(stream));
     check(c.read<float>()[0] == 9, "and is there after the stream is waited for");
-    emulator_restore_settings();
+    compiled_kernels();
     succeeds(cublasDestroy_v2(handle));
     succeeds(cuStreamDestroy_v2(stream));
 }
@@ -471,7 +477,7 @@ void cudnn() {
     section = "cuDNN";
     emulator_set("fail_cudnn", 1);
     check(std::string(cudnnGetErrorString(cudnnCreate(&handle))) == "CUDNN_STATUS_NOT_INITIALIZED", "fails as set");
-    emulator_restore_settings();
+    compiled_kernels();
     succeeds(cudnnCreate(&handle));
     succeeds(cudnnCreateTensorDescriptor(&shape));
     succeeds(cudnnCreateTensorDescriptor(&apart));
@@ -529,7 +535,7 @@ void cudnn() {
     check(cudnnSetTensor4dDescriptor(apart, 0, 0, 1 << 20, 1 << 12, 1, 1) == 3000, "too many elements");
     emulator_set("fail_cudnn", 2);
     check(forward(0, shape, &zero, on_y) == 5000, "fails as set");
-    emulator_restore_settings();
+    compiled_kernels();
     emulator_set("deferred", 1);
     succeeds(cuStreamCreate(&stream, 1));
     succeeds(cudnnSetStream(handle, stream));
@@ -538,7 +544,7 @@ void cudnn() {
     check(later.read<float>()[0] == 0, "softmax waits in its stream");
     succeeds(cuStreamSynchronize(stream));
     check(later.read<float>()[0] > 0, "and is there after the stream is waited for");
-    emulator_restore_settings();
+    compiled_kernels();
     succeeds(cudnnDestroyTensorDescriptor(apart));
     succeeds(cudnnDestroyTensorDescriptor(shape));
     succeeds(cudnnDestroy(handle));
@@ -569,7 +575,7 @@ void two_devices() {
     emulator_forget_failure();
     succeeds(cuDevicePrimaryCtxRelease_v2(1));
     succeeds(cuDevicePrimaryCtxRelease_v2(0));
-    emulator_restore_settings();
+    compiled_kernels();
 }
 
 void faults_as_set() {
@@ -583,7 +589,7 @@ void faults_as_set() {
     succeeds(launch("much_shared", {1, 32, 128}, y.address));
     emulator_set("fail_init", 100);
     check(cuInit(0) == 100, "no device");
-    emulator_restore_settings();
+    compiled_kernels();
     check(emulator_set("no such setting", 1) == -1, "an unknown setting");
 }
 
@@ -597,6 +603,7 @@ int main() {
     Address address;
     check(cuMemAlloc_v2(&address, 16) == 201, "nothing works without a context");
     succeeds(cuCtxSetCurrent(context));
+    compiled_kernels();
     for (int target : {75, 80}) {
         for (int guard : {0, 1}) {
             emulator_set("guard", guard);
@@ -610,7 +617,7 @@ int main() {
                 }
                 found_always();
             }
-            emulator_restore_settings();
+            compiled_kernels();
             if (guard) {
                 found_by_guard();
             } else {

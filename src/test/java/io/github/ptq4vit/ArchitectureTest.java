@@ -15,19 +15,20 @@ class ArchitectureTest {
 
     @ArchTest
     static final ArchRule packagesUseOnlyWhatIsToTheirRight = layeredArchitecture().consideringOnlyDependenciesInLayers()
-            .withOptionalLayers(true)
             .layer("cli").definedBy(HOME + "cli..")
             .layer("verbs").definedBy(HOME + "report..", HOME + "export..", HOME + "evaluate..", HOME + "calibrate..")
+            .layer("transform").definedBy(HOME + "transform..")
             .layer("nouns").definedBy(HOME + "artifact..", HOME + "quant..", HOME + "model..")
             .layer("image").definedBy(HOME + "image..")
             .layer("backend").definedBy(HOME + "backend..")
             .layer("tensor").definedBy(HOME + "tensor..")
             .whereLayer("cli").mayNotBeAccessedByAnyLayer()
             .whereLayer("verbs").mayOnlyBeAccessedByLayers("cli")
-            .whereLayer("nouns").mayOnlyBeAccessedByLayers("cli", "verbs")
+            .whereLayer("transform").mayOnlyBeAccessedByLayers("verbs")
+            .whereLayer("nouns").mayOnlyBeAccessedByLayers("cli", "verbs", "transform")
             .whereLayer("image").mayOnlyBeAccessedByLayers("cli", "verbs")
-            .whereLayer("backend").mayOnlyBeAccessedByLayers("cli", "verbs", "nouns")
-            .whereLayer("tensor").mayOnlyBeAccessedByLayers("cli", "verbs", "nouns", "image", "backend");
+            .whereLayer("backend").mayOnlyBeAccessedByLayers("cli", "verbs", "transform", "nouns")
+            .whereLayer("tensor").mayOnlyBeAccessedByLayers("cli", "verbs", "transform", "nouns", "image", "backend");
 
     @ArchTest
     static final ArchRule reportsAndExportsSeeNoImages = noClasses()

@@ -1,13 +1,11 @@
 package io.github.ptq4vit.artifact;
 
-import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.tensor.SafetensorsFile;
-import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -40,29 +38,17 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
             throw new ArtifactException(folder + ": is incomplete, " + manifest.extent()
                     + " are calibrated; continue its calibration with --resume");
         }
-        try (SafetensorsFile file = SafetensorsFile.open(folder.resolve(TENSORS))) {
-            Map<String, Tensor> tensors = new LinkedHashMap<>();
-            manifest.config().unquantizedTensors().forEach((name, shape) -> {
-                if (file.contains(name) || !Architecture.isOptional(name)) {
-                    tensors.put(name, read(file, name, shape));
-                }
-            });
+        try (CheckedTensors file = CheckedTensors.open(folder.resolve(TENSORS))) {
+            Map<String, Tensor> tensors = file.floats(manifest.config().unquantizedTensors());
+            List<QuantizedLayer> layers = LayerTensors.withCodes(file, manifest.config(), manifest.layers());
+            file.done();
             VisionTransformer model = new VisionTransformer(manifest.config(), tensors, file.metadata());
-            return new Checkpoint(new QuantizedModel(model, LayerTensors.withCodes(file, manifest.config(),
-                    manifest.layers())), manifest.transform(), manifest.provenance());
+            return new Checkpoint(new QuantizedModel(model, layers), manifest.transform(), manifest.provenance());
         }
     }
 
     /** Architecture, transform and the scales of every layer as JSON, in the words of the manifest. */
     public byte[] scalesJson() {
         return ManifestJson.scales(this);
-    }
-
-    private static Tensor read(SafetensorsFile file, String name, Shape shape) {
-        if (!file.info(name).shape().equals(shape)) {
-            throw new ArtifactException(file.path() + ": tensor " + name + " has shape " + file.info(name).shape()
-                    + ", expected " + shape);
-        }
-        return file.read(name);
     }
 }

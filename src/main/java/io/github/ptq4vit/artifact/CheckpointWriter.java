@@ -3,19 +3,19 @@ package io.github.ptq4vit.artifact;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
-import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.SafetensorsWriter;
-import io.github.ptq4vit.tensor.TensorFileException;
+import io.github.ptq4vit.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.Optional;
 import java.util.TreeMap;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -24,63 +24,69 @@ import java.util.stream.Stream;
  * steps leaves a folder that can be continued and ends with the same bytes.
  *
  * <pre>{@code
- * CheckpointWriter writer = CheckpointWriter.open(folder, Existing.RESUME, model, transform, provenance);
- * Calibrator.of(model).on(backend).resume(writer.finished()).onUnit(writer::unit).run(images);
- * writer.finish();
+ * try (OutputFolder out = OutputFolder.open(folder, Existing.RESUME)) {
+ *     CheckpointWriter writer = CheckpointWriter.open(out, model, transform, provenance);
+ *     Calibrator.of(model).on(backend).resume(writer.finished()).onUnit(writer::unit).run(images);
+ *     writer.finish();
+ * }
  * }</pre>
  */
 public final class CheckpointWriter {
     private static final String PARTS = "parts";
 
+    private final OutputFolder out;
     private final Path folder;
     private final Path parts;
-    private final VisionTransformer model;
+    private VisionTransformer model;
     private final Disk disk;
-    private final boolean madeFolder;
     private Manifest manifest;
 
-    private CheckpointWriter(Path folder, VisionTransformer model, Manifest manifest, Disk disk, boolean madeFolder) {
-        this.folder = folder;
+    private CheckpointWriter(OutputFolder out, VisionTransformer model, Manifest manifest, Disk disk) {
+        this.out = out;
+        this.folder = out.path();
         this.parts = folder.resolve(PARTS);
         this.model = model;
         this.manifest = manifest;
         this.disk = disk;
-        this.madeFolder = madeFolder;
     }
 
     /**
      * Starts a checkpoint, or continues one.
      *
-     * @param existing what to do if the folder is there already
+     * @param out where; stays the caller's, who closes it after {@link #finish} or {@link #abandon}
      * @param model the float32 model
      * @param transform how images become the model's input, as text
-     * @throws ArtifactException if the folder must not be written to, cannot be written to, or holds an interrupted
-     *     calibration of something else
+     * @throws ArtifactException if the folder cannot be written to, or holds a complete checkpoint or an interrupted calibration
+     *     of something else
      */
-    public static CheckpointWriter open(Path folder, Existing existing, VisionTransformer model, String transform,
-            Provenance provenance) {
-        return open(folder, existing, model, transform, provenance, new Disk());
+    public static CheckpointWriter open(OutputFolder out, VisionTransformer model, String transform, Provenance provenance) {
+        return open(out, model, transform, provenance, new Disk());
     }
 
-    static CheckpointWriter open(Path folder, Existing existing, VisionTransformer model, String transform,
-            Provenance provenance, Disk disk) {
-        OutputFolder state = OutputFolder.inspect(folder, existing);
-        if (state == OutputFolder.COMPLETE) {
-            throw new ArtifactException(folder + ": is complete, there is nothing to continue");
+    static CheckpointWriter open(OutputFolder out, VisionTransformer model, String transform, Provenance provenance, Disk disk) {
+        if (out.state() == OutputFolder.State.COMPLETE) {
+            throw new ArtifactException(out.path() + ": is complete, there is nothing to continue");
         }
-        Manifest manifest = new Manifest(model.config(), transform, provenance, false, Map.of());
-        boolean fresh = !Files.exists(folder);
-        if (state == OutputFolder.INTERRUPTED) {
-            Manifest earlier = ManifestJson.read(folder);
-            ResumeCheck.same(folder, earlier, manifest);
+        Path parts = out.path().resolve(PARTS);
+        if (Files.isSymbolicLink(parts)) {
+            throw new ArtifactException(parts + ": is a link, which is not followed; remove it");
+        }
+        boolean interrupted = out.state() == OutputFolder.State.INTERRUPTED;
+        Manifest manifest = new Manifest(model.config(), transform, provenance, false, Map.of(), Map.of());
+        if (interrupted) {
+            Manifest earlier = ManifestJson.read(out.path());
+            ResumeCheck.same(out.path(), earlier, manifest);
+            if (!earlier.digests().keySet().containsAll(earlier.units().keySet())) {
+                throw new ArtifactException(out.path().resolve(ManifestJson.FILE) + ": has no digests of the parts, as older versions"
+                        + " wrote it, so they cannot be checked; start anew with --force");
+            }
             Provenance both = earlier.units().isEmpty() ? provenance : provenance.after(earlier.provenance());
-            manifest = new Manifest(model.config(), transform, both, false, earlier.units());
+            manifest = new Manifest(model.config(), transform, both, false, earlier.units(), earlier.digests());
         }
-        CheckpointWriter writer = new CheckpointWriter(folder, model, manifest, disk, fresh);
+        CheckpointWriter writer = new CheckpointWriter(out, model, manifest, disk);
         try {
-            disk.makeFolder(folder);
             writer.writeManifest();
-            writer.tidy();
+            tidy(writer.folder, manifest, disk);
             disk.makeFolder(writer.parts);
         } catch (ArtifactException e) {
             writer.abandon();
@@ -92,16 +98,64 @@ public final class CheckpointWriter {
     /**
      * The units that are finished, with their codes.
      *
-     * @throws TensorFileException if a part is damaged
+     * @throws ArtifactException if a part is not what the manifest says
+     * @throws io.github.ptq4vit.tensor.TensorFileException if a part cannot be read
      */
     public Map<String, List<QuantizedLayer>> finished() {
         Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
         manifest.units().forEach((unit, layers) -> {
-            try (SafetensorsFile file = SafetensorsFile.open(part(unit))) {
+            try (CheckedTensors file = checked(unit)) {
                 units.put(unit, LayerTensors.withCodes(file, manifest.config(), layers));
+                file.done();
             }
         });
         return units;
+    }
+
+    /**
+     * The float32 network that an interrupted calibration quantises, if that is another than the model.
+     *
+     * @throws ArtifactException if the part with it is not what the manifest says
+     * @throws io.github.ptq4vit.tensor.TensorFileException if it cannot be read
+     */
+    public Optional<VisionTransformer> network() {
+        if (!manifest.digests().containsKey(Manifest.NETWORK)) {
+            return Optional.empty();
+        }
+        try (CheckedTensors file = checked(Manifest.NETWORK)) {
+            Map<String, Tensor> tensors = file.floats(model.config().tensors());
+            file.done();
+            model = new VisionTransformer(model.config(), tensors, model.metadata());
+        }
+        return Optional.of(model);
+    }
+
+    /** A part, after a look whether it is the very file that was written. */
+    private CheckedTensors checked(String name) {
+        Path part = part(name);
+        String expected = manifest.digests().get(name);
+        String found = Fingerprints.ofFiles(List.of(part));
+        if (!found.equals(expected)) {
+            throw new ArtifactException(part + ": is damaged: expected is SHA-256 " + expected + " as in " + ManifestJson.FILE
+                    + ", found is " + found + "; start anew with --force");
+        }
+        return CheckedTensors.open(part);
+    }
+
+    /** Keeps the float32 network that is quantised instead of the model; when this returns it is safe. */
+    public void network(VisionTransformer transformed) {
+        SafetensorsWriter file = new SafetensorsWriter();
+        new TreeMap<>(transformed.tensors()).forEach(file::add);
+        manifest = manifest.withDigest(Manifest.NETWORK, write(Manifest.NETWORK, file));
+        writeManifest();
+        model = transformed;
+    }
+
+    /** Writes a part and returns its digest. */
+    private String write(String name, SafetensorsWriter file) {
+        out.lock().requireHeld();
+        disk.write(part(name), file);
+        return Fingerprints.ofFiles(List.of(part(name)));
     }
 
     /** How far it is, in words: {@code 5 of 14 units}. */
@@ -119,12 +173,10 @@ public final class CheckpointWriter {
         if (manifest.units().containsKey(unit)) {
             return;
         }
-        Manifest next = manifest.with(unit, layers);
-        Map<String, QuantizedLayer> byName = layers.stream().collect(Collectors.toMap(QuantizedLayer::name, l -> l));
+        List<String> order = manifest.config().layers().stream().map(Layer::name).toList();
         SafetensorsWriter file = new SafetensorsWriter();
-        LayerTensors.add(file, manifest.config(), next.units().get(unit).stream().map(l -> byName.get(l.name())).toList());
-        disk.write(part(unit), file);
-        manifest = next;
+        LayerTensors.add(file, manifest.config(), layers.stream().sorted(Comparator.comparing(layer -> order.indexOf(layer.name()))).toList());
+        manifest = manifest.with(unit, layers, write(unit, file));
         writeManifest();
     }
 
@@ -148,7 +200,7 @@ public final class CheckpointWriter {
         disk.write(folder.resolve(Checkpoint.TENSORS), file);
         manifest = manifest.completed();
         writeManifest();
-        tidy();
+        tidy(folder, manifest, disk);
     }
 
     /**
@@ -157,17 +209,34 @@ public final class CheckpointWriter {
      * @return whether there is something to continue
      */
     public boolean abandon() {
-        if (madeFolder && manifest.units().isEmpty()) {
-            try {
-                for (Path path : List.of(parts, folder.resolve(ManifestJson.FILE), folder)) {
-                    Files.deleteIfExists(path);
-                }
-            } catch (IOException e) {
-                // the failure that led here is the one to tell
-                return false;
-            }
+        if (out.lock().madeFolder() && manifest.units().isEmpty()) {
+            withdraw();
         }
         return !manifest.units().isEmpty();
+    }
+
+    /** Takes back everything, finished units too, because they are not what they should be. Throws nothing. */
+    public void discard() {
+        manifest = manifest.withoutParts();
+        try {
+            writeManifest();
+            tidy(folder, manifest, disk);
+        } catch (ArtifactException e) {
+            // the failure that led here is the one to tell
+            return;
+        }
+        abandon();
+    }
+
+    private void withdraw() {
+        try {
+            tidy(folder, manifest.withoutParts(), disk);
+            disk.delete(parts);
+            disk.delete(folder.resolve(ManifestJson.FILE));
+        } catch (ArtifactException e) {
+            // the failure that led here is the one to tell
+            return;
+        }
     }
 
     private Path part(String unit) {
@@ -175,20 +244,12 @@ public final class CheckpointWriter {
     }
 
     private void writeManifest() {
+        out.lock().requireHeld();
         disk.write(folder.resolve(ManifestJson.FILE), ManifestJson.write(manifest));
     }
 
-    private void tidy() {
-        tidy(folder, manifest, disk);
-    }
-
-    /** Removes what a kill in the very last step may have left beside a complete checkpoint. */
-    public static void tidy(Path complete) {
-        tidy(complete, ManifestJson.read(complete), new Disk());
-    }
-
     /** Removes what the manifest does not speak of: parts, temporary files, the tensors of a replaced checkpoint. */
-    private static void tidy(Path folder, Manifest manifest, Disk disk) {
+    static void tidy(Path folder, Manifest manifest, Disk disk) {
         Path parts = folder.resolve(PARTS);
         List<Path> stale = new ArrayList<>();
         if (!manifest.complete()) {
@@ -196,19 +257,26 @@ public final class CheckpointWriter {
         }
         stale.add(folder.resolve(ManifestJson.FILE + Disk.TEMPORARY));
         stale.add(folder.resolve(Checkpoint.TENSORS + Disk.TEMPORARY));
-        if (Files.isDirectory(parts)) {
-            Set<String> kept = manifest.complete() ? Set.of() : manifest.units().keySet();
-            try (Stream<Path> entries = Files.list(parts)) {
-                entries.sorted().filter(p -> kept.stream().noneMatch(unit -> p.endsWith(partName(unit))))
-                        .forEach(stale::add);
-            } catch (IOException e) {
-                throw new ArtifactException(parts + ": cannot be listed (" + Disk.reason(e) + ")", e);
+        if (Files.isDirectory(parts, LinkOption.NOFOLLOW_LINKS)) {
+            for (String name : manifest.partNames()) {
+                stale.add(parts.resolve(partName(name) + Disk.TEMPORARY));
+                if (!manifest.digests().containsKey(name)) {
+                    stale.add(parts.resolve(partName(name)));
+                }
             }
         }
-        if (manifest.complete()) {
-            stale.add(parts);
-        }
         stale.forEach(disk::delete);
+        if (manifest.complete() && Files.isDirectory(parts, LinkOption.NOFOLLOW_LINKS) && isEmpty(parts)) {
+            disk.delete(parts);
+        }
+    }
+
+    private static boolean isEmpty(Path folder) {
+        try (Stream<Path> entries = Files.list(folder)) {
+            return entries.findAny().isEmpty();
+        } catch (IOException e) {
+            throw new ArtifactException(folder + ": cannot be listed (" + Disk.reason(e) + ")", e);
+        }
     }
 
     private static String partName(String unit) {

@@ -1,14 +1,12 @@
 package io.github.ptq4vit.artifact;
 
 import io.github.ptq4vit.tensor.SafetensorsWriter;
+import io.github.ptq4vit.tensor.WholeFile;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 
 /**
  * The steps in which a checkpoint comes to be on disk: each is there as a whole or not at all, so that a kill between any
@@ -16,7 +14,7 @@ import java.nio.file.StandardOpenOption;
  */
 class Disk {
     /** Ending of files that are not complete yet. */
-    static final String TEMPORARY = ".tmp";
+    static final String TEMPORARY = WholeFile.TEMPORARY;
 
     /** Called before each step. */
     void step(String what) throws IOException {
@@ -26,7 +24,10 @@ class Disk {
     void makeFolder(Path folder) {
         try {
             step("folder " + folder.getFileName());
-            Files.createDirectories(folder);
+            if (!Files.isDirectory(folder)) {
+                Files.createDirectories(folder);
+                WholeFile.sync(folder.toAbsolutePath().getParent());
+            }
         } catch (IOException e) {
             throw new ArtifactException(folder + ": the folder cannot be made (" + reason(e) + "); choose another place", e);
         }
@@ -42,22 +43,9 @@ class Disk {
     }
 
     void write(Path target, byte[] text) {
-        Path temporary = target.resolveSibling(target.getFileName() + TEMPORARY);
         try {
             step("write " + target.getFileName());
-            try {
-                try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.CREATE,
-                        StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE)) {
-                    for (ByteBuffer bytes = ByteBuffer.wrap(text); bytes.hasRemaining();) {
-                        channel.write(bytes);
-                    }
-                    channel.force(true);
-                }
-                Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-            } catch (IOException e) {
-                Files.deleteIfExists(temporary);
-                throw e;
-            }
+            WholeFile.write(target, text);
         } catch (IOException e) {
             throw notWritten(target, e);
         }
@@ -66,7 +54,7 @@ class Disk {
     /** Deletes a file or an empty folder, if it is there. */
     void delete(Path path) {
         try {
-            if (Files.exists(path)) {
+            if (Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
                 step("delete " + path.getFileName());
                 Files.deleteIfExists(path);
             }

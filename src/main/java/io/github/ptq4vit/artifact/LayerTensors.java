@@ -7,7 +7,6 @@ import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.DType;
-import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.SafetensorsWriter;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -18,7 +17,8 @@ import java.util.Map;
 /**
  * The tensors of quantised layers: {@code NAME.weight} int8 in the shape of the float32 weight, {@code NAME.weight_scale}
  * and {@code NAME.input_scale}, for products of attention {@code NAME.left_scale} and {@code NAME.right_scale}. Scales are
- * {@code [groups]}, or {@code [groups, 2]} for twins: softmax small and large range, GELU negative and positive.
+ * {@code [groups]}, or {@code [groups, 2]} for twins: softmax small and large range, GELU negative and positive; for logarithmic
+ * levels those of large and of small levels, 0 where one is enough.
  */
 final class LayerTensors {
     private LayerTensors() {
@@ -44,21 +44,45 @@ final class LayerTensors {
         }
     }
 
-    /** The same layers with their codes, read from a file. */
-    static List<QuantizedLayer> withCodes(SafetensorsFile file, Architecture config, List<QuantizedLayer> quantized) {
+    /**
+     * The same layers with their codes, read from a file.
+     *
+     * @throws ArtifactException if scales are others than those of the quantisers, or codes are beyond their bits
+     */
+    static List<QuantizedLayer> withCodes(CheckedTensors file, Architecture config, List<QuantizedLayer> quantized) {
         Map<String, Layer> layers = byName(config);
         return quantized.stream().map(q -> {
             Layer layer = layers.get(q.name());
-            if (layer.role().isMatmul()) {
-                return q;
-            }
-            Shape found = file.info(codes(layer)).shape();
-            if (!found.equals(layer.weight().orElseThrow())) {
-                throw new ArtifactException(file.path() + ": tensor " + codes(layer) + " has shape " + found + ", expected "
-                        + layer.weight().orElseThrow());
-            }
-            return new QuantizedLayer(q.name(), q.left(), q.right(), file.readBytes(codes(layer)));
+            checkScales(file, q, ManifestJson.left(layer.role()), q.leftGrids());
+            checkScales(file, q, ManifestJson.right(layer.role()), q.rightGrids());
+            return layer.role().isMatmul() ? q : q.withCodes(codes(file, layer, q.rightGrids()));
         }).toList();
+    }
+
+    private static void checkScales(CheckedTensors file, QuantizedLayer layer, String operand, List<CodeGrid> grids) {
+        if (grids.isEmpty()) {
+            return;
+        }
+        Tensor expected = scales(grids);
+        String name = layer.name() + "." + operand + "_scale";
+        float[] found = file.floats(name, expected.shape()).toArray();
+        for (int i = 0; i < found.length; i++) {
+            if (found[i] != expected.data().get(i)) {
+                throw file.wrong(name, "at index " + i + " " + expected.data().get(i) + " as in " + ManifestJson.FILE, found[i]);
+            }
+        }
+    }
+
+    private static byte[] codes(CheckedTensors file, Layer layer, List<CodeGrid> grids) {
+        byte[] codes = file.bytes(codes(layer), layer.weight().orElseThrow());
+        int size = codes.length / grids.size();
+        for (int i = 0; i < codes.length; i++) {
+            CodeRange range = grids.get(i / size).ranges().get(0);
+            if (codes[i] < range.min() || codes[i] > range.max()) {
+                throw file.wrong(codes(layer), "codes from " + range.min() + " to " + range.max(), codes[i] + " at index " + i);
+            }
+        }
+        return codes;
     }
 
     static Map<String, Layer> byName(Architecture config) {
@@ -68,15 +92,18 @@ final class LayerTensors {
     }
 
     private static void addScales(SafetensorsWriter file, String name, List<CodeGrid> grids) {
-        if (grids.isEmpty()) {
-            return;
+        if (!grids.isEmpty()) {
+            file.add(name, scales(grids));
         }
-        int ranges = grids.get(0).ranges().size();
+    }
+
+    private static Tensor scales(List<CodeGrid> grids) {
+        int ranges = grids.stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
         float[] steps = new float[grids.size() * ranges];
         for (int i = 0; i < steps.length; i++) {
-            CodeRange range = grids.get(i / ranges).ranges().get(i % ranges);
-            steps[i] = range.step();
+            List<CodeRange> own = grids.get(i / ranges).ranges();
+            steps[i] = i % ranges < own.size() ? own.get(i % ranges).step() : 0;
         }
-        file.add(name, Tensor.of(ranges == 1 ? Shape.of(grids.size()) : Shape.of(grids.size(), ranges), steps));
+        return Tensor.of(ranges == 1 ? Shape.of(grids.size()) : Shape.of(grids.size(), ranges), steps);
     }
 }

@@ -8,7 +8,10 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
 
 /**
  * What {@code manifest.json} says.
@@ -18,11 +21,16 @@ import java.util.TreeMap;
  * @param provenance where the model comes from
  * @param complete whether {@code model.safetensors} is there; else there is a part for each finished unit
  * @param units layers of the finished units, without their codes, in network order
+ * @param digests SHA-256 of the parts by name, while there are parts: of each finished unit, and of the transformed network if
+ *     there is one
  */
 record Manifest(Architecture config, String transform, Provenance provenance, boolean complete,
-        Map<String, List<QuantizedLayer>> units) {
+        Map<String, List<QuantizedLayer>> units, Map<String, String> digests) {
+    /** Name of the part with the transformed float32 network. */
+    static final String NETWORK = "network";
 
     Manifest {
+        digests = Collections.unmodifiableMap(new TreeMap<>(digests));
         units = Collections.unmodifiableMap(inNetworkOrder(config, units));
     }
 
@@ -41,14 +49,35 @@ record Manifest(Architecture config, String transform, Provenance provenance, bo
         return units.values().stream().flatMap(List::stream).toList();
     }
 
-    Manifest with(String unit, List<QuantizedLayer> layers) {
+    /** With a finished unit, whose part has this digest. */
+    Manifest with(String unit, List<QuantizedLayer> layers, String digest) {
         Map<String, List<QuantizedLayer>> more = new LinkedHashMap<>(units);
-        more.put(unit, layers.stream().map(l -> new QuantizedLayer(l.name(), l.left(), l.right(), new byte[0])).toList());
-        return new Manifest(config, transform, provenance, complete, more);
+        more.put(unit, layers.stream().map(l -> l.withCodes(new byte[0])).toList());
+        Manifest next = new Manifest(config, transform, provenance, complete, more, digests);
+        return next.withDigest(unit, digest);
+    }
+
+    /** With the digest of a part. */
+    Manifest withDigest(String part, String digest) {
+        Map<String, String> more = new TreeMap<>(digests);
+        more.put(part, digest);
+        return new Manifest(config, transform, provenance, complete, units, more);
+    }
+
+    /** With nothing finished. */
+    Manifest withoutParts() {
+        return new Manifest(config, transform, provenance, false, Map.of(), Map.of());
+    }
+
+    /** Names of all parts that there may be. */
+    Set<String> partNames() {
+        Set<String> names = LayerPlace.of(config).values().stream().map(LayerPlace::unit).collect(Collectors.toCollection(TreeSet::new));
+        names.add(NETWORK);
+        return names;
     }
 
     Manifest completed() {
-        return new Manifest(config, transform, provenance, true, units);
+        return new Manifest(config, transform, provenance, true, units, Map.of());
     }
 
     /** However they came, so that the same units give the same bytes. */

@@ -1,53 +1,57 @@
 package io.github.ptq4vit.artifact;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
-import io.github.ptq4vit.model.SwinConfig;
-import io.github.ptq4vit.model.VitConfig;
+import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Function;
+import java.util.Set;
 import java.util.stream.Collectors;
 
 /** The manifest as JSON; the same manifest gives the same bytes. */
 final class ManifestJson {
     static final String FILE = "manifest.json";
     private static final String FORMAT = "ptq4vit quantised vision transformer";
-    private static final int VERSION = 2;
-    private static final String FAMILY = "family";
-    private static final String VIT = "vit";
-    private static final String SWIN = "swin";
-    private static final JsonMapper JSON = JsonMapper.builder()
-            .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
-            .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE).build();
+    /** What the paper's quantisers need, and what the others do. */
+    static final int VERSION = 2;
+    static final int VERSION_WITH_TRANSFORMS = 3;
+    static final String TRANSFORM = "input_transform";
+    private static final String PARTS = "parts";
+    private static final JsonMapper JSON = JsonMapper.builder().enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
+            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
 
     private ManifestJson() {
     }
 
     static byte[] write(Manifest manifest) {
         ObjectNode root = JSON.createObjectNode();
-        root.put("format", FORMAT).put("format_version", VERSION).put("complete", manifest.complete());
+        root.put("format", FORMAT).put("format_version", version(manifest)).put("complete", manifest.complete());
         root.putObject("units").put("finished", manifest.units().size()).put("all", manifest.allUnits());
-        root.set("architecture", architecture(manifest.config()));
+        if (!manifest.complete()) {
+            ObjectNode parts = root.putObject(PARTS);
+            manifest.digests().forEach(parts::put);
+        }
+        root.set("architecture", ArchitectureJson.write(manifest.config()));
         root.put("transform", manifest.transform());
         root.set("provenance", provenance(manifest.provenance()));
         Map<String, LayerRole> roles = manifest.config().layers().stream().collect(Collectors.toMap(Layer::name, Layer::role));
@@ -61,11 +65,18 @@ final class ManifestJson {
         return bytes(root);
     }
 
+    /** The lowest version that can say it, so that older programs read what they can. */
+    private static int version(Manifest manifest) {
+        return manifest.units().values().stream().flatMap(List::stream).allMatch(layer -> layer.input().equals(InputTransform.NONE)
+                && QuantizerJson.isOfVersion2(layer.left()) && QuantizerJson.isOfVersion2(layer.right())) ? VERSION
+                : VERSION_WITH_TRANSFORMS;
+    }
+
     /** The scales of a model and what they belong to, for those who build the quantised network with other means. */
     static byte[] scales(Checkpoint checkpoint) {
         Architecture config = checkpoint.model().model().config();
         ObjectNode root = JSON.createObjectNode();
-        root.set("architecture", architecture(config));
+        root.set("architecture", ArchitectureJson.write(config));
         root.put("transform", checkpoint.transform());
         ArrayNode layers = root.putArray("layers");
         Map<String, QuantizedLayer> quantized = checkpoint.model().byName();
@@ -77,6 +88,9 @@ final class ManifestJson {
     private static void putQuantizers(ObjectNode node, LayerRole role, QuantizedLayer layer) {
         node.set(left(role), QuantizerJson.write(layer.left()));
         node.set(right(role), QuantizerJson.write(layer.right()));
+        if (!layer.input().equals(InputTransform.NONE)) {
+            node.set(TRANSFORM, QuantizerJson.write(layer.input()));
+        }
     }
 
     private static byte[] bytes(ObjectNode root) {
@@ -94,32 +108,70 @@ final class ManifestJson {
         return tree(folder.resolve(FILE)).isPresent();
     }
 
-    /** Reads the manifest of a folder; the layers have no codes. */
+    /**
+     * Reads the manifest of a folder; the layers have no codes.
+     *
+     * @throws ArtifactException if there is none, or anything in it is not as a manifest is written
+     */
     static Manifest read(Path folder) {
         Path file = folder.resolve(FILE);
         JsonNode root = tree(file).orElseThrow(() -> new ArtifactException(folder
                 + ": is not a quantised model, it has no " + FILE + " of ptq4vit"));
-        if (root.path("format_version").intValue() != VERSION) {
-            throw new ArtifactException(file + ": has format version " + root.path("format_version").asText("none")
-                    + ", this program reads version " + VERSION);
-        }
-        try {
-            Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
-            Architecture config = architecture(root.required("architecture"));
-            Map<String, LayerRole> roles = config.layers().stream().collect(Collectors.toMap(Layer::name, Layer::role));
-            for (JsonNode layer : root.required("layers")) {
-                String name = layer.required("name").asText();
-                LayerRole role = Optional.ofNullable(roles.get(name)).orElseThrow(() -> new IllegalArgumentException(
-                        "the architecture has no layer " + name));
-                units.computeIfAbsent(layer.required("unit").asText(), unit -> new ArrayList<>())
-                        .add(new QuantizedLayer(name, QuantizerJson.read(layer.required(left(role))),
-                                QuantizerJson.read(layer.required(right(role))), new byte[0]));
+        Fields fields = Fields.of(file, root);
+        fields.word("format", Set.of(FORMAT));
+        int version = fields.integer("format_version", VERSION, VERSION_WITH_TRANSFORMS);
+        Architecture config = ArchitectureJson.read(fields, "architecture");
+        Map<String, LayerPlace> places = LayerPlace.of(config);
+        Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
+        Set<String> seen = new HashSet<>();
+        for (Fields element : fields.objects("layers")) {
+            Fields layer = element.ofLayer(element.word("name", places.keySet()));
+            LayerPlace place = places.get(layer.text("name"));
+            if (!seen.add(place.layer().name())) {
+                throw layer.wrong("name", "a name that is there once", place.layer().name());
             }
-            return new Manifest(config, root.required("transform").asText(), provenance(root.required("provenance")),
-                    root.required("complete").booleanValue(), units);
-        } catch (JsonProcessingException | IllegalArgumentException e) {
-            throw new ArtifactException(file + ": is damaged (" + e.getMessage().lines().findFirst().orElse("") + ")", e);
+            layer.word("unit", Set.of(place.unit()));
+            units.computeIfAbsent(place.unit(), unit -> new ArrayList<>()).add(layer(layer, place, version));
         }
+        places.values().forEach(place -> {
+            if (units.containsKey(place.unit()) && !seen.contains(place.layer().name())) {
+                throw fields.wrong("layers", "layer " + place.layer().name() + " of unit " + place.unit(), "none");
+            }
+        });
+        boolean complete = fields.truth("complete");
+        Manifest manifest = new Manifest(config, fields.text("transform"), provenance(fields.object("provenance")), complete, units,
+                complete || !fields.has(PARTS) ? Map.of() : digests(fields.object(PARTS), units.keySet()));
+        if (complete && units.size() < manifest.allUnits()) {
+            throw fields.wrong("layers", "the layers of all " + manifest.allUnits() + " units", units.size() + " units");
+        }
+        Fields counts = fields.object("units");
+        counts.integer("all", manifest.allUnits(), manifest.allUnits());
+        counts.integer("finished", units.size(), units.size());
+        counts.done();
+        fields.done();
+        return manifest;
+    }
+
+    private static QuantizedLayer layer(Fields fields, LayerPlace place, int version) {
+        LayerRole role = place.layer().role();
+        fields.word("role", Set.of(role.name().toLowerCase(Locale.ROOT)));
+        boolean transformed = version >= VERSION_WITH_TRANSFORMS && fields.has(TRANSFORM);
+        QuantizedLayer layer = new QuantizedLayer(place.layer().name(), QuantizerJson.read(fields, left(role), place.leftKinds(version)),
+                QuantizerJson.read(fields, right(role), place.rightKinds(version)), new byte[0],
+                transformed ? QuantizerJson.readTransform(fields, TRANSFORM) : InputTransform.NONE);
+        fields.done();
+        place.check(fields, layer);
+        return layer;
+    }
+
+    private static Map<String, String> digests(Fields parts, Set<String> units) {
+        Map<String, String> digests = new LinkedHashMap<>();
+        units.forEach(unit -> digests.put(unit, parts.hash(unit)));
+        if (parts.has(Manifest.NETWORK)) {
+            digests.put(Manifest.NETWORK, parts.hash(Manifest.NETWORK));
+        }
+        parts.done();
+        return digests;
     }
 
     /** Under these names manifest and tensors have the operands. */
@@ -132,7 +184,7 @@ final class ManifestJson {
     }
 
     private static Optional<JsonNode> tree(Path file) {
-        if (!Files.exists(file)) {
+        if (!Files.isRegularFile(file)) {
             return Optional.empty();
         }
         try {
@@ -143,24 +195,6 @@ final class ManifestJson {
         } catch (IOException e) {
             throw new ArtifactException(file + ": cannot be read (" + Disk.reason(e) + ")", e);
         }
-    }
-
-    private static ObjectNode architecture(Architecture config) {
-        ObjectNode node = JSON.createObjectNode().put(FAMILY, config instanceof SwinConfig ? SWIN : VIT);
-        node.setAll(JSON.<ObjectNode>valueToTree(config));
-        // as float32, whose shortest decimal it is, not as the double next to it
-        return node.put("epsilon", config.epsilon());
-    }
-
-    private static Architecture architecture(JsonNode node) throws JsonProcessingException {
-        ObjectNode components = node.deepCopy();
-        String family = components.required(FAMILY).asText();
-        components.remove(FAMILY);
-        return switch (family) {
-            case VIT -> JSON.treeToValue(components, VitConfig.class);
-            case SWIN -> JSON.treeToValue(components, SwinConfig.class);
-            default -> throw new IllegalArgumentException("there is no architecture family " + family);
-        };
     }
 
     private static ObjectNode provenance(Provenance p) {
@@ -175,22 +209,24 @@ final class ManifestJson {
         return node;
     }
 
-    private static Provenance provenance(JsonNode node) {
-        JsonNode images = node.required("images");
-        List<String> ids = new ArrayList<>();
-        images.required("ids").forEach(id -> ids.add(id.asText()));
-        return new Provenance(map(node.required("configuration"), ManifestJson::plain), node.required("seed").longValue(), ids,
-                images.required("ids_sha256").asText(), images.required("pixels_sha256").asText(),
-                node.required("weights_sha256").asText(), map(node.required("versions"), JsonNode::asText));
-    }
-
-    private static <T> Map<String, T> map(JsonNode node, Function<JsonNode, T> value) {
-        Map<String, T> map = new LinkedHashMap<>();
-        node.properties().forEach(field -> map.put(field.getKey(), value.apply(field.getValue())));
-        return map;
-    }
-
-    private static Object plain(JsonNode node) {
-        return node.isBoolean() ? (Object) node.booleanValue() : node.isNumber() ? node.decimalValue() : node.asText();
+    private static Provenance provenance(Fields fields) {
+        Fields images = fields.object("images");
+        List<String> ids = images.texts("ids");
+        images.integer("count", ids.size(), ids.size());
+        String idsHash = images.hash("ids_sha256");
+        if (!idsHash.equals(Fingerprints.ofIds(ids))) {
+            throw images.wrong("ids_sha256", Fingerprints.ofIds(ids) + " of the ids", idsHash);
+        }
+        Fields configuration = fields.object("configuration");
+        Map<String, Object> settings = new LinkedHashMap<>();
+        configuration.names().forEach(name -> settings.put(name, configuration.plain(name)));
+        Fields versions = fields.object("versions");
+        Map<String, String> texts = new LinkedHashMap<>();
+        versions.names().forEach(name -> texts.put(name, versions.text(name)));
+        Provenance provenance = new Provenance(settings, fields.whole("seed"), ids, idsHash, images.hash("pixels_sha256"),
+                fields.hash("weights_sha256"), texts);
+        images.done();
+        fields.done();
+        return provenance;
     }
 }

@@ -71,7 +71,7 @@ public interface Backend extends AutoCloseable {
     /** {@code dx = dy W}: the gradient with respect to the input of a linear layer with float32 weights. */
     void linearBackward(View dy, Linear weights, View dx);
 
-    /** {@code y = Q(x) W^T + b} with integer weights; the products of codes are exact. */
+    /** {@code y = Q(x) W^T + b} with integer weights; the products of codes are exact. The grid has no row scale. */
     void linear(View x, CodeGrid grid, Linear weights, View y);
 
     /** {@code c = a b}, batched over the leading axes, which are equal; any strides. */
@@ -124,6 +124,38 @@ public interface Backend extends AutoCloseable {
 
     /** Codes of x in one range of a grid, as signed bytes; both dense. */
     void quantize(View x, CodeGrid grid, int range, View codes);
+
+    /** What the codes of x in a grid stand for, row scale included; y may be x. */
+    default void decoded(View x, CodeGrid grid, View y) {
+        Tensor numbers = download(x);
+        HostOperations.decode(numbers.data().array(), x.size(-1), grid);
+        upload(numbers, y);
+    }
+
+    /**
+     * Multiplies each block of consecutive numbers with Sylvester's Hadamard matrix times {@link
+     * HostOperations#hadamardFactor}; y may be x.
+     *
+     * @param block a power of two that divides the length of a row
+     */
+    default void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
+        Tensor numbers = download(x);
+        HostOperations.hadamard(numbers.data().array(), Math.toIntExact(x.elements()), block);
+        upload(numbers, y);
+    }
+
+    /**
+     * Sums of {@code w (a - b)^2} per group.
+     *
+     * @param a {@code [outer, groups, inner]}, like b and w; without weights w = 1
+     * @return {@code [groups]}
+     */
+    default double[] squaredErrors(View a, View b, Optional<View> w) {
+        return HostOperations.squaredErrors(download(a).toArray(), download(b).toArray(),
+                w.map(weights -> download(weights).toArray()).orElse(null), a.size(1),
+                Math.toIntExact(a.elements() / a.size(0) / a.size(1)));
+    }
 
     /**
      * Largest value per group; NaN if a group holds one.

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /** The one place that knows which backends there are. */
@@ -87,15 +88,15 @@ public final class Backends {
 
     /** All backends of this version and whether they run here. */
     public static List<Status> all() {
-        return List.of(status("cpu", () -> new CpuBackend(1), List::of),
-                status("cuda", () -> new CudaBackend(CudaSettings.standard()), CudaBackend::libraries));
+        return List.of(status("cpu", () -> new CpuBackend(1), cpu -> List.of()),
+                status("cuda", () -> new CudaBackend(CudaSettings.standard()), CudaBackend::details));
     }
 
-    private static Status status(String name, Supplier<Backend> open, Supplier<List<String>> details) {
-        try (Backend backend = open.get()) {
+    private static <B extends Backend> Status status(String name, Supplier<B> open, Function<B, List<String>> details) {
+        try (B backend = open.get()) {
             DeviceInfo info = backend.device();
             List<String> words = new ArrayList<>(List.of(info.device(), info.integerPath()));
-            words.addAll(details.get());
+            words.addAll(details.apply(backend));
             return new Status(name, true, String.join(", ", words), List.of());
         } catch (BackendException e) {
             return new Status(name, false, "", List.of(e.getMessage()));

@@ -2,6 +2,7 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.TwinRule;
+import java.util.Optional;
 
 /**
  * Everything that decides the result of a calibration beside the model and the images.
@@ -26,7 +27,7 @@ import io.github.ptq4vit.quant.TwinRule;
  */
 public record CalibrationConfig(String preset, BitWidths bits, Metric metric, GradientSource gradients, int draws,
         boolean twin, TwinRule twinRule, boolean channelwisePatches, double alpha, double beta, int candidates, int rounds,
-        boolean lossCheck, SearchMode search, long seed) {
+        boolean lossCheck, SearchMode search, long seed) implements Recipe {
 
     public CalibrationConfig {
         if (draws < 1 || draws > 8) {
@@ -67,6 +68,16 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
         };
     }
 
+    @Override
+    public Optional<LossGradient> loss() {
+        return metric.needsGradients() ? Optional.of(new LossGradient(gradients, draws, seed)) : Optional.empty();
+    }
+
+    @Override
+    public LayerQuantization quantization(Calibrating calibrating) {
+        return new LayerCalibration(calibrating, this);
+    }
+
     /** The same with another metric. */
     public CalibrationConfig withMetric(Metric other) {
         return new CalibrationConfig(preset, bits, other, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
@@ -103,7 +114,7 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
                 candidates, rounds, other, search, seed);
     }
 
-    /** The same with another seed. */
+    @Override
     public CalibrationConfig withSeed(long other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
                 candidates, rounds, lossCheck, search, other);

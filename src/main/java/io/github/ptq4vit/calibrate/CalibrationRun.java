@@ -2,256 +2,94 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
-import io.github.ptq4vit.backend.View;
-import io.github.ptq4vit.model.Architecture;
-import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
-import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pass;
-import io.github.ptq4vit.model.Predictions;
-import io.github.ptq4vit.model.Unit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
-import io.github.ptq4vit.tensor.Shape;
-import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.BiConsumer;
-import java.util.stream.IntStream;
+import java.util.function.Consumer;
 
-/**
- * One calibration from beginning to end. A forward pass keeps every unit's input. Then the units go by from the head to
- * the embedding: each recomputes its inside, takes the gradients at its output one step further back, and with inputs,
- * outputs and squared gradients of its layers in hand their scales are searched at once; then its inside is dropped. So the
- * network runs forward twice and backward once a draw, and memory is the units' inputs and one unit.
- */
+/** One calibration from beginning to end: quantises the layers that a {@link LayerWalk} shows. */
 final class CalibrationRun {
-    private final VisionTransformer model;
-    private final Architecture shape;
+    private VisionTransformer model;
+    private final Optional<VisionTransformer> transformed;
+    private final Consumer<VisionTransformer> onNetwork;
     private final Backend backend;
-    private final CalibrationConfig config;
+    private final Recipe recipe;
     private final CalibrationImages images;
     private final Progress progress;
     private final Map<String, List<QuantizedLayer>> known;
     private final BiConsumer<String, List<QuantizedLayer>> onUnit;
-    private final int count;
-    private final LossGradient loss;
     private final Timings timings = new Timings();
     private final Map<String, QuantizedLayer> layers = new HashMap<>();
     private final List<SearchTrace> traces = new ArrayList<>();
+    private final int layerCount;
 
-    CalibrationRun(VisionTransformer model, Backend backend, CalibrationConfig config, CalibrationImages images,
-            Progress progress, Map<String, List<QuantizedLayer>> known, BiConsumer<String, List<QuantizedLayer>> onUnit) {
+    CalibrationRun(VisionTransformer model, Backend backend, Recipe recipe, CalibrationImages images, Progress progress,
+            Map<String, List<QuantizedLayer>> known, BiConsumer<String, List<QuantizedLayer>> onUnit,
+            Optional<VisionTransformer> transformed, Consumer<VisionTransformer> onNetwork) {
+        this.transformed = transformed;
+        this.onNetwork = onNetwork;
         this.model = model;
-        this.shape = model.config();
         this.backend = backend;
-        this.config = config;
+        this.recipe = recipe;
         this.images = images;
         this.progress = progress;
         this.known = known;
         this.onUnit = onUnit;
-        this.count = images.ids().size();
-        this.loss = new LossGradient(config);
-        Shape expected = Shape.of(count, shape.channels(), shape.imageSize(), shape.imageSize());
-        if (!images.pixels().shape().equals(expected)) {
-            throw new CalibrationException("Calibration images of shape " + images.pixels().shape() + " do not fit "
-                    + shape.name() + ", which takes " + expected);
-        }
+        this.layerCount = model.config().layers().size();
     }
 
     CalibrationResult run() {
         long start = System.nanoTime();
         Map<String, Double> scoringBefore = backend.scoringSeconds();
-        try (Scope scope = backend.scope()) {
-            Network network = new Network(backend, scope, model);
-            FloatArithmetic arithmetic = new FloatArithmetic(backend, scope, model);
-            List<Unit> units = network.units();
-            try (UnitInputs inputs = new UnitInputs(backend, scope, units, count)) {
-                timings.time("forward pass", () -> forward(network, arithmetic, inputs));
-                progress.advanced("forward pass", 0, shape.layers().size());
-
-                // one array of gradients a draw, taken back from unit to unit
-                List<View> gradients = head(network, arithmetic, inputs, scope);
-                LossCheck check = new LossCheck(backend, network, model, arithmetic, config, inputs);
-                for (int unit = units.size() - 1; unit >= 0; unit--) {
-                    gradients = unit(network, unit, arithmetic, inputs, gradients, scope, check.at(unit));
-                }
-                embedding(network, arithmetic, gradients);
-            }
-        }
+        network();
+        new LayerWalk(model, backend, recipe.loss(), images, timings).run(walked -> {
+            progress.advanced("forward pass", 0, layerCount);
+            LayerQuantization quantization = recipe.quantization(new Calibrating(model, backend, walked, timings));
+            return (name, index, data, scope) -> unit(name, index, data, scope, quantization);
+        });
         double seconds = (System.nanoTime() - start) / 1e9;
         timings.scored(scoringBefore, backend.scoringSeconds());
-        List<String> order = shape.layers().stream().map(Layer::name).toList();
+        List<String> order = model.config().layers().stream().map(Layer::name).toList();
         traces.sort(Comparator.comparingInt(trace -> order.indexOf(trace.layer())));
         double searching = timings.seconds().entrySet().stream().filter(e -> e.getKey().startsWith("search"))
                 .mapToDouble(Map.Entry::getValue).sum();
-        return new CalibrationResult(config, images.ids(), order.stream().map(layers::get).toList(), List.copyOf(traces),
+        return new CalibrationResult(recipe, model, images.ids(), order.stream().map(layers::get).toList(), List.copyOf(traces),
                 seconds, searching, timings);
     }
 
-    private void forward(Network network, FloatArithmetic arithmetic, UnitInputs inputs) {
-        backend.parallel(count, (from, to, scope) -> {
-            View patches = network.patches(images.pixels().slice(from, to), scope);
-            View input = inputs.room(0, from, to, scope);
-            network.embed(arithmetic, patches, input, scope);
-            inputs.keep(0, from, input);
-            for (int unit = 0; unit < network.units().size(); unit++) {
-                View output = inputs.room(unit + 1, from, to, scope);
-                network.units().get(unit).forward(arithmetic, input, output);
-                inputs.keep(unit + 1, from, output);
-                input = output;
-            }
-        });
-    }
-
-    /** The classifiers; returns the gradients at the last unit's output, one array a draw, owned by the scope. */
-    private List<View> head(Network network, FloatArithmetic arithmetic, UnitInputs inputs, Scope owner) {
-        List<Layer> heads = shape.headLayers();
-        int classes = shape.classes();
-        int last = network.units().size();
-        List<View> gradients = arrays(config.metric().needsGradients() ? loss.draws() : 0, inputs.sizes(last), owner);
-        try (Scope scope = backend.scope()) {
-            View tokens = inputs.read(last, 0, count, scope);
-            View pooled = scope.floats(heads.size(), count, shape.classifierInputs());
-            View outputs = scope.floats(heads.size(), count, classes);
-            View squares = scope.floats(heads.size(), count, classes);
-            backend.zero(squares);
-            timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                View ownPooled = inner.floats(heads.size(), to - from, shape.classifierInputs());
-                View ownOutputs = inner.floats(heads.size(), to - from, classes);
-                network.pool(tokens.slice(0, from, to), ownPooled, inner);
-                network.classify(arithmetic, ownPooled, ownOutputs);
-                backend.copy(ownPooled, pooled.slice(1, from, to));
-                backend.copy(ownOutputs, outputs.slice(1, from, to));
-                if (!gradients.isEmpty()) {
-                    headGradients(network, arithmetic, from, tokens.slice(0, from, to), ownOutputs, squares.slice(1, from, to),
-                            gradients.stream().map(g -> g.slice(0, from, to)).toList(), inner);
-                }
-            }));
-            List<LayerData> data = new ArrayList<>();
-            for (int h = 0; h < heads.size(); h++) {
-                data.add(LayerData.linear(heads.get(h), pooled.at(h), outputs.at(h),
-                        gradients.isEmpty() ? Optional.empty() : Optional.of(squares.at(h))));
-            }
-            search("head", data, scope, Confirmation.NONE);
+    /** From here on the model is the one that is quantised. */
+    private void network() {
+        VisionTransformer network = transformed.orElseGet(() -> recipe.transformed(model, backend, images, timings));
+        if (network != model && transformed.isEmpty()) {
+            onNetwork.accept(network);
         }
-        return gradients;
+        model = network;
     }
 
-    private static List<View> arrays(int draws, int[] sizes, Scope scope) {
-        return IntStream.range(0, draws).mapToObj(draw -> scope.floats(sizes)).toList();
-    }
-
-    private void headGradients(Network network, FloatArithmetic arithmetic, int firstImage, View tokens, View outputs,
-            View squares, List<View> gradients, Scope scope) {
-        int heads = outputs.size(0);
-        int own = outputs.size(1);
-        int classes = outputs.size(2);
-        View byImage = scope.floats(own, heads, classes);
-        backend.copy(outputs.permute(1, 0, 2), byImage);
-        Tensor logits = Network.meanOfHeads(backend.download(byImage));
-        Tensor dOutputs = Tensor.zeros(loss.draws(), heads, own, classes);
-        for (int image = 0; image < own; image++) {
-            float[][] atLogits = loss.at(images.ids().get(firstImage + image), Predictions.row(logits, image));
-            for (int draw = 0; draw < atLogits.length; draw++) {
-                for (int h = 0; h < heads; h++) {
-                    for (int c = 0; c < classes; c++) {
-                        dOutputs.data().put(((draw * heads + h) * own + image) * classes + c, atLogits[draw][c] / heads);
-                    }
-                }
-            }
-        }
-        for (int draw = 0; draw < gradients.size(); draw++) {
-            View d = scope.floats(heads, own, classes);
-            backend.upload(dOutputs.slice(draw, draw + 1).reshape(heads, own, classes), d);
-            network.headBackward(arithmetic, tokens, d, gradients.get(draw), scope);
-            View sum = scope.floats(heads, own, classes);
-            backend.copy(squares, sum);
-            backend.addSquare(d, 1f / gradients.size(), sum);
-            backend.copy(sum, squares);
-        }
-    }
-
-    /** One unit; takes the gradients from its output to its input, in the same memory where they are as large. */
-    private List<View> unit(Network network, int index, FloatArithmetic arithmetic, UnitInputs inputs, List<View> atOutput,
-            Scope owner, Confirmation confirmation) {
-        Unit unit = network.units().get(index);
-        boolean weighted = !atOutput.isEmpty();
-        List<View> atInput = Arrays.equals(inputs.sizes(index), inputs.sizes(index + 1)) ? atOutput
-                : arrays(atOutput.size(), inputs.sizes(index), owner);
-        try (Scope scope = backend.scope()) {
-            View input = inputs.read(index, 0, count, scope);
-            View output = inputs.room(index + 1, 0, count, scope);
-            Pass pass = unit.pass(scope, input, output);
-            // means of the squared gradients, in the shapes of the gradients; at the input, whose are not needed, a stand-in
-            Optional<Gradients> squares = weighted
-                    ? Optional.of(pass.gradients(scope, input, scope.floats(output.sizes()))) : Optional.empty();
-            timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                Pass own = pass.images(from, to);
-                own.forward(arithmetic);
-                for (int draw = 0; draw < atOutput.size(); draw++) {
-                    try (Scope temporary = backend.scope()) {
-                        Gradients g = own.gradients(temporary, temporary.floats(own.input().sizes()),
-                                atOutput.get(draw).slice(0, from, to));
-                        own.backward(arithmetic, g, temporary);
-                        squares.orElseThrow().images(from, to).addSquares(backend, g, 1f / atOutput.size(), draw == 0);
-                        backend.copy(g.input(), atInput.get(draw).slice(0, from, to));
-                    }
-                }
-            }));
-            search(unit.shape().name(), pass.layers(squares), scope, confirmation);
-        }
-        return atInput;
-    }
-
-    /** The patch embedding: the last unit to go by. */
-    private void embedding(Network network, FloatArithmetic arithmetic, List<View> gradients) {
-        Layer layer = shape.embedding();
-        int perImage = shape.grid() * shape.grid();
-        try (Scope scope = backend.scope()) {
-            View patches = scope.floats(count, perImage, shape.patchElements());
-            View output = scope.floats(count, perImage, shape.dim());
-            View squares = scope.floats(count, perImage, shape.dim());
-            timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                backend.copy(network.patches(images.pixels().slice(from, to), inner), patches.slice(0, from, to));
-                View own = output.slice(0, from, to);
-                arithmetic.linear(layer, patches.slice(0, from, to).rows(), own.rows());
-                backend.zero(squares.slice(0, from, to));
-                View atOutput = inner.floats(own.sizes());
-                for (View gradient : gradients) {
-                    network.embedBackward(own, gradient.slice(0, from, to), atOutput);
-                    backend.addSquare(atOutput, 1f / gradients.size(), squares.slice(0, from, to));
-                }
-            }));
-            search("embedding", List.of(LayerData.linear(layer, patches, output,
-                    gradients.isEmpty() ? Optional.empty() : Optional.of(squares))), scope, Confirmation.NONE);
-        }
-    }
-
-    /** Searches layers, the last first; what is not needed for the rest is freed from the scope, which owns their arrays. */
-    private void search(String unit, List<LayerData> data, Scope scope, Confirmation confirmation) {
-        List<QuantizedLayer> found = known.get(unit);
+    /** Quantises layers, the last first; what is not needed for the rest is freed from the scope, which owns their arrays. */
+    private void unit(String name, int index, List<LayerData> data, Scope scope, LayerQuantization quantization) {
+        List<QuantizedLayer> found = known.get(name);
         if (found == null) {
             found = new ArrayList<>();
-            LayerCalibration calibration = new LayerCalibration(backend, model, config, timings);
             for (int i = data.size() - 1; i >= 0; i--) {
                 LayerData layer = data.get(i);
                 scope.keepOnly(data.subList(0, i + 1).stream().flatMap(LayerData::arrays).toList());
-                LayerCalibration.Outcome outcome = calibration.run(layer);
-                found.add(0, timings.time("loss check", () -> confirmation.of(layer, outcome)));
+                LayerQuantization.Outcome outcome = quantization.quantize(layer, index);
+                found.add(0, outcome.layer());
                 traces.addAll(outcome.traces());
-                progress.advanced(layer.layer().name(), layers.size() + found.size(), shape.layers().size());
+                progress.advanced(layer.layer().name(), layers.size() + found.size(), layerCount);
             }
-            onUnit.accept(unit, List.copyOf(found));
+            onUnit.accept(name, List.copyOf(found));
         }
         found.forEach(layer -> layers.put(layer.name(), layer));
-        progress.advanced(unit, layers.size(), shape.layers().size());
+        progress.advanced(name, layers.size(), layerCount);
     }
 }

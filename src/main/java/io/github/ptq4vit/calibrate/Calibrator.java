@@ -6,7 +6,9 @@ import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 
 /**
  * Quantises a model after training. For example
@@ -18,10 +20,13 @@ import java.util.function.BiConsumer;
  */
 public final class Calibrator {
     private final VisionTransformer model;
-    private CalibrationConfig config = CalibrationConfig.ptq4vit(new BitWidths(8, 8));
+    private Recipe recipe = CalibrationConfig.ptq4vit(new BitWidths(8, 8));
     private Progress progress = Progress.NONE;
     private Map<String, List<QuantizedLayer>> known = Map.of();
     private BiConsumer<String, List<QuantizedLayer>> onUnit = (unit, layers) -> {
+    };
+    private Optional<VisionTransformer> network = Optional.empty();
+    private Consumer<VisionTransformer> onNetwork = transformed -> {
     };
     private Backend backend;
 
@@ -41,8 +46,8 @@ public final class Calibrator {
     }
 
     /** What to do. */
-    public Calibrator config(CalibrationConfig settings) {
-        this.config = settings;
+    public Calibrator config(Recipe settings) {
+        this.recipe = settings;
         return this;
     }
 
@@ -55,6 +60,18 @@ public final class Calibrator {
     /** Units (embedding, blocks, head) that an earlier run of the same calibration has finished: their layers by unit. */
     public Calibrator resume(Map<String, List<QuantizedLayer>> finished) {
         this.known = Map.copyOf(finished);
+        return this;
+    }
+
+    /** The transformed network of an earlier run of the same calibration, see {@link #onNetwork}; empty if there is none. */
+    public Calibrator network(Optional<VisionTransformer> transformed) {
+        this.network = transformed;
+        return this;
+    }
+
+    /** Called, before the first unit, with the float32 network that is quantised, if the recipe transforms the model. */
+    public Calibrator onNetwork(Consumer<VisionTransformer> listener) {
+        this.onNetwork = listener;
         return this;
     }
 
@@ -73,6 +90,6 @@ public final class Calibrator {
         if (backend == null) {
             throw new IllegalStateException("No backend: call on(Backends.open(\"auto\")) first");
         }
-        return new CalibrationRun(model, backend, config, images, progress, known, onUnit).run();
+        return new CalibrationRun(model, backend, recipe, images, progress, known, onUnit, network, onNetwork).run();
     }
 }

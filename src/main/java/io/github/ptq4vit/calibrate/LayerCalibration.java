@@ -11,27 +11,31 @@ import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
 
-/** Quantises one layer: which operands have which quantisers and groups, and in which order they are searched. */
-final class LayerCalibration {
+/** PTQ4ViT: which operands have which quantisers and groups, and in which order they are searched. */
+final class LayerCalibration implements LayerQuantization {
     private final Backend backend;
     private final Parallel parallel;
     private final VisionTransformer model;
     private final CalibrationConfig config;
     private final Timings timings;
+    private final LossCheck check;
 
-    LayerCalibration(Backend backend, VisionTransformer model, CalibrationConfig config, Timings timings) {
-        this.backend = backend;
+    LayerCalibration(Calibrating calibrating, CalibrationConfig config) {
+        this.backend = calibrating.backend();
         this.parallel = new Parallel(backend);
-        this.model = model;
+        this.model = calibrating.model();
         this.config = config;
-        this.timings = timings;
+        this.timings = calibrating.timings();
+        this.check = new LossCheck(calibrating, config);
     }
 
-    /** A layer's result and how it came about. */
-    record Outcome(QuantizedLayer layer, List<SearchTrace> traces) {
+    @Override
+    public Outcome quantize(LayerData data, int unit) {
+        Outcome found = searched(data);
+        return new Outcome(timings.time("loss check", () -> check.confirmed(unit, data, found)), found.traces());
     }
 
-    Outcome run(LayerData data) {
+    private Outcome searched(LayerData data) {
         try (Scope scope = backend.scope()) {
             return data.layer().role().isMatmul() ? attention(data, scope) : linear(data, scope);
         }
@@ -46,7 +50,7 @@ final class LayerCalibration {
             default -> 1;
         };
         MatmulProblem problem = timings.time("lay out", () ->
-                new ProblemBuilder(backend, scope, config.metric()).linear(data, model, groups));
+                new ProblemBuilder(backend, scope, config.metric()).linear(data, model.weight(data.layer()), model.bias(data.layer()), groups));
         Candidates right = Candidates.uniform(maxima(weight, groups), config.bits().weights(), config);
         boolean inputQuantized = role != LayerRole.PATCH_EMBEDDING;
         Candidates left = inputQuantized ? timings.time("lay out", () -> inputs(data)) : new Candidates(List.of(), List.of());

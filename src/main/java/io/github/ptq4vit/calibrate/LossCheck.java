@@ -52,21 +52,20 @@ final class LossCheck {
     private final int images;
     private Tensor expected;
 
-    LossCheck(Backend backend, Network network, VisionTransformer model, FloatArithmetic arithmetic,
-            CalibrationConfig config, UnitInputs inputs) {
-        this.backend = backend;
+    LossCheck(Calibrating calibrating, CalibrationConfig config) {
+        this.backend = calibrating.backend();
         this.parallel = new Parallel(backend);
-        this.network = network;
-        this.model = model;
-        this.arithmetic = arithmetic;
+        this.network = calibrating.walked().network();
+        this.model = calibrating.model();
+        this.arithmetic = calibrating.walked().arithmetic();
         this.config = config;
-        this.inputs = inputs;
+        this.inputs = calibrating.walked().inputs();
         this.images = Math.min(MOST_IMAGES, inputs.sizes(0)[0]);
     }
 
-    /** For the layers of a unit. */
-    Confirmation at(int unit) {
-        return (data, found) -> suspicious(data) ? confirmed(unit, data, found) : found.layer();
+    /** What was found for a layer of a unit, or what the loss prefers to it. */
+    QuantizedLayer confirmed(int unit, LayerData data, LayerQuantization.Outcome found) {
+        return suspicious(data) ? measured(unit, data, found) : found.layer();
     }
 
     private boolean suspicious(LayerData data) {
@@ -79,7 +78,7 @@ final class LossCheck {
         return norms[norms.length - 1] > MASSIVE * norms[norms.length / 2];
     }
 
-    private QuantizedLayer confirmed(int unit, LayerData data, LayerCalibration.Outcome found) {
+    private QuantizedLayer measured(int unit, LayerData data, LayerQuantization.Outcome found) {
         // the metric sums over the images; half of it is the divergence to second order
         SearchTrace last = found.traces().get(found.traces().size() - 1);
         double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.sizes(0)[0];

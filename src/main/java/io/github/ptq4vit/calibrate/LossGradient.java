@@ -27,10 +27,10 @@ final class LossGradient {
     private final int draws;
     private final long seed;
 
-    LossGradient(CalibrationConfig config) {
-        this.source = config.gradients();
-        this.draws = source == GradientSource.FISHER ? config.draws() : 1;
-        this.seed = config.seed();
+    LossGradient(GradientSource source, int draws, long seed) {
+        this.source = source;
+        this.draws = source == GradientSource.FISHER ? draws : 1;
+        this.seed = seed;
     }
 
     /** How many gradients there are for an image. */

@@ -5,7 +5,6 @@ import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.LayerData;
-import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -39,9 +38,12 @@ final class ProblemBuilder {
         this.metric = metric;
     }
 
-    /** The problem of a layer with weights. */
-    MatmulProblem linear(LayerData data, VisionTransformer model, int columnGroups) {
-        Tensor weight = model.weight(data.layer());
+    /**
+     * The problem of a layer with weights.
+     *
+     * @param weight {@code [outputs, inputs]}
+     */
+    MatmulProblem linear(LayerData data, Tensor weight, Optional<Tensor> weightBias, int columnGroups) {
         int rows = data.left().size(0);
         int k = data.left().size(1);
         int m = data.output().size(1);
@@ -55,7 +57,7 @@ final class ProblemBuilder {
         Optional<View> sorted = weights.map(w -> rows(w, order, kept, m).reshape(1, kept, m));
         View right = scope.floats(1, m, k);
         backend.upload(weight.reshape(1, m, k), right);
-        Optional<View> bias = model.bias(data.layer()).map(b -> {
+        Optional<View> bias = weightBias.map(b -> {
             View view = scope.floats(m);
             backend.upload(b, view);
             return view;

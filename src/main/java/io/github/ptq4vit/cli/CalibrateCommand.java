@@ -2,12 +2,11 @@ package io.github.ptq4vit.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.Checkpoint;
-import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.CalibrationResult;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.image.ImageTransform;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -22,6 +21,9 @@ import picocli.CommandLine.Option;
 @Command(name = "calibrate", mixinStandardHelpOptions = true, versionProvider = Main.Version.class, sortOptions = false,
         description = "Quantise a model with the help of some images.")
 final class CalibrateCommand implements Callable<Integer> {
+    /** Below this many images a class token has too few rows to estimate second moments from. */
+    private static final int FEW_IMAGES = 8;
+
     @Option(names = "--model", paramLabel = "PATH", required = true,
             description = {"Weights as timm, Hugging Face or torchvision have them: a file (.safetensors,",
                 ".pth, .bin), the index of several, or the folder that they are in."})
@@ -58,7 +60,7 @@ final class CalibrateCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         common.check();
-        CalibrationConfig config = calibration.config(common);
+        Recipe config = calibration.recipe(common);
         if (count < 1) {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
@@ -67,28 +69,37 @@ final class CalibrateCommand implements Callable<Integer> {
         }
         Existing existing = resume ? Existing.RESUME : force ? Existing.REPLACE : Existing.REFUSE;
         Path folder = out.orElseGet(() -> Path.of(defaultName(config)));
-        if (OutputFolder.inspect(folder, existing) == OutputFolder.COMPLETE) {
-            complete(folder);
-            return 0;
-        }
-        ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
-        ImageTransform transform = images.transform(source::transform, source.config(), common);
-        CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, config.seed(),
-                common.decoders());
-        try (Backend backend = common.open()) {
-            CalibrationResult result = job.run(backend, config, folder, existing);
-            print(source, result, backend.device().backend(), folder);
+        try (OutputFolder output = OutputFolder.open(folder, existing)) {
+            if (output.state() == OutputFolder.State.COMPLETE) {
+                complete(folder);
+            } else {
+                calibrate(config, output);
+            }
         }
         return 0;
     }
 
-    private String defaultName(CalibrationConfig config) {
+    private void calibrate(Recipe config, OutputFolder output) {
+        WeightsWatch weights = WeightsWatch.of(model);
+        ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
+        ImageTransform transform = images.transform(source::transform, source.config(), common);
+        if (config.preset().equals("best") && count < FEW_IMAGES) {
+            Console.note("best rounds weights to fit the images: with fewer than " + FEW_IMAGES + " it fits these at the cost of others");
+        }
+        CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, config.seed(),
+                common.decoders());
+        try (Backend backend = common.open()) {
+            CalibrationResult result = job.run(backend, config, output);
+            print(source, result, job.divergence(backend, result), backend.device().backend(), output.path());
+        }
+    }
+
+    private String defaultName(Recipe config) {
         return String.format(Locale.ROOT, "%s-%s-w%da%d", ModelSource.name(model), config.preset(), config.bits().weights(),
                 config.bits().activations());
     }
 
     private void complete(Path folder) {
-        CheckpointWriter.tidy(folder);
         int layers = Checkpoint.read(folder).model().layers().size();
         Console.note(folder + ": is complete, there is nothing to continue");
         if (common.json()) {
@@ -97,11 +108,12 @@ final class CalibrateCommand implements Callable<Integer> {
         }
     }
 
-    private void print(ModelSource source, CalibrationResult result, String backend, Path folder) {
+    private void print(ModelSource source, CalibrationResult result, double divergence, String backend, Path folder) {
         if (common.json()) {
             ObjectNode json = Console.object().put("layers", result.layers().size()).put("seconds", result.seconds())
                     .put("search_seconds", result.searchSeconds()).put("peak_memory_bytes", Console.peakMemory())
-                    .put("backend", backend).put("out", folder.toString()).put("images", result.imageIds().size());
+                    .put("backend", backend).put("out", folder.toString()).put("images", result.imageIds().size())
+                    .put("divergence", divergence);
             if (timings) {
                 ObjectNode stages = json.putObject("timings");
                 result.timings().stages().forEach(stage -> stages.put(stage.getKey(), stage.getValue()));
@@ -111,10 +123,11 @@ final class CalibrateCommand implements Callable<Integer> {
             Console.json(json);
             return;
         }
-        CalibrationConfig config = result.config();
+        Recipe config = result.recipe();
         Console.result("%s: %d layers quantised (%s, %s) on %d images in %.1f s, %.1f s of it in searches; peak memory %.2f GB",
                 source.name(), result.layers().size(), config.preset(), config.bits(), result.imageIds().size(),
                 result.seconds(), result.searchSeconds(), Console.peakMemory() / 1e9);
+        Console.result("mean divergence from float32 on these images: %.4f", divergence);
         Console.result("written to %s", folder);
         if (timings) {
             for (Map.Entry<String, Double> stage : result.timings().stages()) {

@@ -1,18 +1,23 @@
 package io.github.ptq4vit.cli;
 
+import io.github.ptq4vit.calibrate.ActivationScales;
+import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.GradientSource;
+import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Metric;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.calibrate.SearchMode;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.TwinRule;
 import java.util.Optional;
+import java.util.Set;
 import picocli.CommandLine.Option;
 
 /** How to calibrate: a preset, and what differs from it. */
 final class CalibrationOptions {
     @Option(names = "--preset", paramLabel = "NAME", defaultValue = "ptq4vit",
-            description = "base (Base PTQ) or ptq4vit (default: ${DEFAULT-VALUE}).")
+            description = "base (Base PTQ), ptq4vit, or best (for few bits) (default: ${DEFAULT-VALUE}).")
     private String preset;
 
     @Option(names = "--w-bits", paramLabel = "BITS", defaultValue = "8", description = "Bits of weights, 2 to 8 (default: 8).")
@@ -47,32 +52,59 @@ final class CalibrationOptions {
     @Option(names = "--no-loss-check", description = "Trust the hessian metric also with layers that make a token massive.")
     private boolean noLossCheck;
 
+    @Option(names = "--without", paramLabel = "NAME", split = ",", completionCandidates = Choices.Ingredients.class,
+            description = "Parts of preset best to leave out: ${COMPLETION-CANDIDATES}.")
+    private Set<Ingredient> without = Set.of();
+
+    @Option(names = "--activations", paramLabel = "NAME", completionCandidates = Choices.Activations.class,
+            description = "Where preset best takes the scales of activations from: ${COMPLETION-CANDIDATES} (rows at run time).")
+    private Optional<ActivationScales> activations = Optional.empty();
+
     @Option(names = "--seed", paramLabel = "N", description = "Of the choice of images and of Fisher draws (default: 0).")
     private Optional<Long> seed = Optional.empty();
 
-    /** The configuration; options out of range are wrong use. */
-    CalibrationConfig config(CommonOptions common) {
+    /** The recipe; options out of range are wrong use. */
+    Recipe recipe(CommonOptions common) {
         try {
-            CalibrationConfig config = CalibrationConfig.preset(preset, new BitWidths(weightBits, activationBits));
-            if (metric.isPresent()) {
-                config = config.withMetric(metric.get());
+            Recipe recipe = Recipe.preset(preset, new BitWidths(weightBits, activationBits));
+            if (recipe instanceof CalibrationConfig config) {
+                if (!without.isEmpty() || activations.isPresent()) {
+                    throw new IllegalArgumentException("--without and --activations change the preset best, not " + preset);
+                }
+                return paper(config);
             }
-            if (gradients.isPresent() || draws.isPresent()) {
-                config = config.withGradients(gradients.orElse(config.gradients()), draws.orElse(config.draws()));
+            BestConfig best = ((BestConfig) recipe).without(without);
+            if (metric.isPresent() || gradients.isPresent() || search.isPresent() || rounds.isPresent() || twinRule.isPresent()
+                    || noLossCheck) {
+                throw new IllegalArgumentException("--metric, --gradients, --search, --rounds, --twin-rule and --no-loss-check"
+                        + " change the presets base and ptq4vit, not best, which has --without");
             }
-            if (search.isPresent()) {
-                config = config.withSearch(search.get());
-            }
-            if (rounds.isPresent()) {
-                config = config.withRounds(rounds.get());
-            }
-            if (twinRule.isPresent()) {
-                config = config.withTwinRule(twinRule.get());
-            }
-            config = config.withLossCheck(config.lossCheck() && !noLossCheck);
-            return seed.isPresent() ? config.withSeed(seed.get()) : config;
+            best = best.withActivations(activations.orElse(best.activations()));
+            best = draws.isPresent() ? best.withDraws(draws.get()) : best;
+            return seed.isPresent() ? best.withSeed(seed.get()) : best;
         } catch (IllegalArgumentException e) {
             throw common.wrong(e.getMessage());
         }
+    }
+
+    private CalibrationConfig paper(CalibrationConfig preset) {
+        CalibrationConfig config = preset;
+        if (metric.isPresent()) {
+            config = config.withMetric(metric.get());
+        }
+        if (gradients.isPresent() || draws.isPresent()) {
+            config = config.withGradients(gradients.orElse(config.gradients()), draws.orElse(config.draws()));
+        }
+        if (search.isPresent()) {
+            config = config.withSearch(search.get());
+        }
+        if (rounds.isPresent()) {
+            config = config.withRounds(rounds.get());
+        }
+        if (twinRule.isPresent()) {
+            config = config.withTwinRule(twinRule.get());
+        }
+        config = config.withLossCheck(config.lossCheck() && !noLossCheck);
+        return seed.isPresent() ? config.withSeed(seed.get()) : config;
     }
 }

@@ -1,6 +1,8 @@
 package io.github.ptq4vit.cli;
 
+import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.GradientSource;
+import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Metric;
 import io.github.ptq4vit.calibrate.SearchMode;
 import io.github.ptq4vit.export.OnnxOptions;
@@ -19,6 +21,8 @@ final class Choices {
 
     static void register(CommandLine commands) {
         register(commands, Metric.class);
+        register(commands, ActivationScales.class);
+        register(commands, Ingredient.class);
         register(commands, GradientSource.class);
         register(commands, SearchMode.class);
         register(commands, TwinRule.class);
@@ -52,6 +56,18 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return Arrays.stream(type.getEnumConstants()).map(Choices::word).iterator();
+        }
+    }
+
+    static final class Activations extends Words<ActivationScales> {
+        Activations() {
+            super(ActivationScales.class);
+        }
+    }
+
+    static final class Ingredients extends Words<Ingredient> {
+        Ingredients() {
+            super(Ingredient.class);
         }
     }
 

@@ -2,13 +2,13 @@ package io.github.ptq4vit.cli;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.Fingerprints;
 import io.github.ptq4vit.artifact.OutputFolder;
+import io.github.ptq4vit.artifact.OutputLock;
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.evaluate.Comparison;
 import io.github.ptq4vit.evaluate.Comparison.Tally;
@@ -19,8 +19,6 @@ import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.image.Labels;
 import io.github.ptq4vit.model.KnownModel;
 import io.github.ptq4vit.quant.BitWidths;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -89,10 +87,19 @@ final class CompareCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         common.check();
-        List<CalibrationConfig> configs = configs();
+        List<Recipe> configs = configs();
         if (count < 1) {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
+        Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
+        try (OutputLock lock = OutputLock.inFolder(target)) {
+            compare(configs, target);
+        }
+        return 0;
+    }
+
+    private void compare(List<Recipe> configs, Path target) {
+        WeightsWatch weights = WeightsWatch.of(model);
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
         ImageTransform transform = images.transform(source::transform, source.config(), common);
         ImageTransform evaluated = ImageOptions.changed(transform, evaluationSettings, evaluationResize, source.config(), common);
@@ -102,17 +109,15 @@ final class CompareCommand implements Callable<Integer> {
         ImageFolder folder = ImageFolder.open(evaluation);
         int classes = source.config().classes();
         Labels truth = labels.labels(folder, classes);
-        Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + "-comparison"));
-        makeFolder(target);
-        CalibrationJob job = CalibrationJob.prepare(source, transform, images.folder(), count, seed, common.decoders());
+        CalibrationJob job = CalibrationJob.prepare(source, weights, transform, images.folder(), count, seed, common.decoders());
         try (Backend backend = common.open()) {
-            for (CalibrationConfig config : configs) {
+            for (Recipe config : configs) {
                 calibrate(job, backend, config, target.resolve(name(config)));
             }
             List<Classifier> models = new ArrayList<>();
             try {
                 models.add(source.on(backend));
-                for (CalibrationConfig config : configs) {
+                for (Recipe config : configs) {
                     models.add(Classifier.of(backend, Checkpoint.read(target.resolve(name(config))).model()));
                 }
                 ComparisonFile file = new ComparisonFile(target, settings(job, evaluated, folder, truth, configs));
@@ -121,15 +126,14 @@ final class CompareCommand implements Callable<Integer> {
                 models.forEach(Classifier::close);
             }
         }
-        return 0;
     }
 
-    private List<CalibrationConfig> configs() {
-        List<CalibrationConfig> configs = new ArrayList<>();
+    private List<Recipe> configs() {
+        List<Recipe> configs = new ArrayList<>();
         try {
             for (String preset : presets) {
                 for (int width : bits) {
-                    configs.add(CalibrationConfig.preset(preset, new BitWidths(width, width)).withSeed(seed));
+                    configs.add(Recipe.preset(preset, new BitWidths(width, width)).withSeed(seed));
                 }
             }
         } catch (IllegalArgumentException e) {
@@ -141,30 +145,24 @@ final class CompareCommand implements Callable<Integer> {
         return configs;
     }
 
-    private static String name(CalibrationConfig config) {
+    private static String name(Recipe config) {
         return String.format(Locale.ROOT, "%s-w%da%d", config.preset(), config.bits().weights(), config.bits().activations());
     }
 
-    private static void makeFolder(Path target) {
-        try {
-            Files.createDirectories(target);
-        } catch (IOException e) {
-            throw new ArtifactException(target + ": the folder cannot be made; choose another place", e);
-        }
-    }
-
     /** Calibrates, or continues; what is complete stays, if it was made of the same. */
-    private static void calibrate(CalibrationJob job, Backend backend, CalibrationConfig config, Path folder) {
-        if (OutputFolder.inspect(folder, Existing.RESUME) == OutputFolder.COMPLETE) {
-            job.check(Checkpoint.read(folder), config, folder);
-            Console.note(folder + ": is there already");
-        } else {
-            job.run(backend, config, folder, Existing.RESUME);
+    private static void calibrate(CalibrationJob job, Backend backend, Recipe config, Path folder) {
+        try (OutputFolder output = OutputFolder.open(folder, Existing.RESUME)) {
+            if (output.state() == OutputFolder.State.COMPLETE) {
+                job.check(Checkpoint.read(folder), config, folder);
+                Console.note(folder + ": is there already");
+            } else {
+                job.run(backend, config, output);
+            }
         }
     }
 
     private static String settings(CalibrationJob job, ImageTransform transform, ImageFolder folder, Labels truth,
-            List<CalibrationConfig> configs) {
+            List<Recipe> configs) {
         List<String> named = folder.ids().stream().map(id -> id + " " + truth.of(id)).toList();
         return String.join("; ", "configurations " + configs.stream().map(CompareCommand::name).toList(),
                 "calibration " + job.fingerprint(), "transform " + transform, "images and labels " + Fingerprints.ofIds(named));
@@ -172,7 +170,7 @@ final class CompareCommand implements Callable<Integer> {
 
     private ComparisonFile.State evaluate(List<Classifier> models, ComparisonFile file, ImageFolder folder, Labels truth,
             ImageTransform transform) {
-        ComparisonFile.State state = file.read(models.size());
+        ComparisonFile.State state = file.read(models.size(), folder.size());
         if (state.done() > 0) {
             Console.note("continued after " + state.done() + " of " + folder.size() + " images");
         }
@@ -195,7 +193,7 @@ final class CompareCommand implements Callable<Integer> {
         return state;
     }
 
-    private void print(ModelSource.Plain source, List<CalibrationConfig> configs, ComparisonFile.State state, String backend,
+    private void print(ModelSource.Plain source, List<Recipe> configs, ComparisonFile.State state, String backend,
             Path target) {
         Optional<KnownModel.Paper> paper = source.paperModel().map(KnownModel::paper);
         Tally reference = state.tallies().get(0);
@@ -210,7 +208,7 @@ final class CompareCommand implements Callable<Integer> {
                 Console.percent(reference.fraction(reference.top5())), "", "",
                 paper(paper.map(KnownModel.Paper::floats), floats));
         for (int i = 0; i < configs.size(); i++) {
-            CalibrationConfig config = configs.get(i);
+            Recipe config = configs.get(i);
             Tally t = state.tallies().get(i + 1);
             double top1 = t.fraction(t.top1());
             Console.result("%-8s %-5s %9s %9s %10s %+7.2f points %s", config.preset(), config.bits(), Console.percent(top1),
@@ -227,11 +225,11 @@ final class CompareCommand implements Callable<Integer> {
         return figure.map(f -> String.format(Locale.ROOT, "%8.2f %+7.2f points", f, 100 * top1 - f)).orElse("");
     }
 
-    private static Optional<Double> figure(Optional<KnownModel.Paper> paper, CalibrationConfig config) {
+    private static Optional<Double> figure(Optional<KnownModel.Paper> paper, Recipe config) {
         return paper.flatMap(p -> p.top1(config.preset(), config.bits().weights(), config.bits().activations()));
     }
 
-    private static ObjectNode json(List<CalibrationConfig> configs, ComparisonFile.State state,
+    private static ObjectNode json(List<Recipe> configs, ComparisonFile.State state,
             Optional<KnownModel.Paper> paper, String backend, Path target) {
         Tally reference = state.tallies().get(0);
         ObjectNode json = Console.object().put("images", reference.images()).put("skipped", state.skipped())
@@ -240,7 +238,7 @@ final class CompareCommand implements Callable<Integer> {
         paper.ifPresent(p -> json.put("paper_float_top1", p.floats() / 100));
         ArrayNode rows = json.putArray("rows");
         for (int i = 0; i < configs.size(); i++) {
-            CalibrationConfig config = configs.get(i);
+            Recipe config = configs.get(i);
             Tally t = state.tallies().get(i + 1);
             ObjectNode row = rows.addObject().put("preset", config.preset()).put("weight_bits", config.bits().weights())
                     .put("activation_bits", config.bits().activations()).put("top1", t.fraction(t.top1()))

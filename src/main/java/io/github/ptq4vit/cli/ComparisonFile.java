@@ -6,11 +6,11 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.evaluate.Comparison.Tally;
+import io.github.ptq4vit.tensor.WholeFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -41,8 +41,14 @@ final class ComparisonFile {
         this.settings = settings;
     }
 
-    /** Where an earlier run stopped, or the beginning. */
-    State read(int models) {
+    /**
+     * Where an earlier run stopped, or the beginning.
+     *
+     * @param models number of models that are compared
+     * @param images number of images in the folder
+     * @throws ArtifactException if it is of another comparison, or says what cannot be
+     */
+    State read(int models, int images) {
         if (!Files.exists(file)) {
             return new State(0, 0, Collections.nCopies(models, Tally.NONE));
         }
@@ -52,20 +58,39 @@ final class ComparisonFile {
                 throw new ArtifactException(file + ": is of a comparison with other settings or images, \""
                         + root.path("settings").asText() + "\" instead of \"" + settings + "\"; choose another --out");
             }
+            int done = count(root, "done", images);
+            int skipped = count(root, "skipped", done);
             List<Tally> tallies = new ArrayList<>();
-            for (JsonNode t : root.required("tallies")) {
-                tallies.add(new Tally(t.required("images").intValue(), t.required("top1").intValue(),
-                        t.required("top5").intValue(), t.required("agreeing").intValue()));
+            for (JsonNode t : root.path("tallies")) {
+                int counted = count(t, "images", done - skipped);
+                if (counted < done - skipped) {
+                    throw wrong("images", done - skipped + ", those that were looked at and not left out", counted);
+                }
+                int top5 = count(t, "top5", counted);
+                tallies.add(new Tally(counted, count(t, "top1", top5), top5, count(t, "agreeing", counted)));
             }
             if (tallies.size() != models) {
-                throw new IllegalArgumentException(tallies.size() + " counts for " + models + " models");
+                throw wrong("tallies", "one for each of " + models + " models", tallies.size());
             }
-            return new State(root.required("done").intValue(), root.required("skipped").intValue(), tallies);
-        } catch (JsonProcessingException | IllegalArgumentException e) {
-            throw new ArtifactException(file + ": is damaged; delete it to count anew", e);
+            return new State(done, skipped, tallies);
+        } catch (JsonProcessingException e) {
+            throw new ArtifactException(file + ": is damaged, it is not JSON; delete it to count anew", e);
         } catch (IOException e) {
             throw new ArtifactException(file + ": cannot be read (" + e.getMessage() + ")", e);
         }
+    }
+
+    private int count(JsonNode node, String name, int most) {
+        JsonNode count = node.path(name);
+        if (!count.isInt() || count.intValue() < 0 || count.intValue() > most) {
+            throw wrong(name, "a whole number from 0 to " + most, count.isMissingNode() ? "nothing" : count);
+        }
+        return count.intValue();
+    }
+
+    private ArtifactException wrong(String name, String expected, Object found) {
+        return new ArtifactException(file + ": is damaged: field " + name + ": expected is " + expected + ", found is " + found
+                + "; delete it to count anew");
     }
 
     void write(State state) {
@@ -73,10 +98,8 @@ final class ComparisonFile {
         ArrayNode tallies = root.putArray("tallies");
         state.tallies.forEach(t -> tallies.addObject().put("images", t.images()).put("top1", t.top1()).put("top5", t.top5())
                 .put("agreeing", t.agreeing()));
-        Path temporary = file.resolveSibling(NAME + ".tmp");
         try {
-            Files.write(temporary, (root.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
-            Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            WholeFile.write(file, (root.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
         } catch (IOException e) {
             throw new ArtifactException(file + ": cannot be written (" + e.getMessage() + "); make room or check the rights of "
                     + file.getParent(), e);

@@ -29,6 +29,14 @@ final class Console {
         System.err.println(Printable.lines(text.strip().replaceAll("\\s*\\R\\s*", " ")));
     }
 
+    /**
+     * Whether everything that was printed has reached standard output. A stream of Java's says so only when asked: a full disk
+     * or a closed pipe is no exception.
+     */
+    static boolean resultIsWritten() {
+        return !System.out.checkError();
+    }
+
     /** A new JSON object. */
     static ObjectNode object() {
         return JsonNodeFactory.instance.objectNode();

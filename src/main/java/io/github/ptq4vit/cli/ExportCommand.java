@@ -2,6 +2,7 @@ package io.github.ptq4vit.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.Checkpoint;
+import io.github.ptq4vit.artifact.OutputLock;
 import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.export.DequantizedWeights;
 import io.github.ptq4vit.export.ExportException;
@@ -72,13 +73,20 @@ final class ExportCommand implements Callable<Integer> {
             throw new ParameterException(spec.commandLine(), "--opset and --weights belong to --format onnx");
         }
         Path target = out.orElseGet(() -> Path.of(ModelSource.name(model) + (format == Format.ONNX ? ".onnx" : "-timm")));
-        if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-            throw new ExportException(target + ": is there already; choose another place (--out) or remove it");
-        }
         Path folder = target.toAbsolutePath().getParent();
         if (folder == null || !Files.isDirectory(folder)) {
             throw new ExportException(target + ": there is no folder " + folder + "; make it first");
         }
+        try (OutputLock lock = OutputLock.beside(target)) {
+            if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+                throw new ExportException(target + ": is there already; choose another place (--out) or remove it");
+            }
+            export(target);
+        }
+        return 0;
+    }
+
+    private void export(Path target) {
         ReadOptions read = modelOptions.read(sentence -> new ParameterException(spec.commandLine(), sentence));
         ModelSource source = ModelSource.read(model, read);
         if (format == Format.ONNX) {
@@ -89,7 +97,6 @@ final class ExportCommand implements Callable<Integer> {
             throw new ExportException(model + ": is in float32 already; --format timm takes a quantised folder");
         }
         print(source, target);
-        return 0;
     }
 
     private OnnxModel onnx(ModelSource source) {

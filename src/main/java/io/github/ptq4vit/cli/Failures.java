@@ -23,6 +23,11 @@ final class Failures {
         return Main.FAILED;
     }
 
+    static int resultIsLost() {
+        Console.note("ptq4vit: Standard output is full or closed: the result could not be printed; what was written to files is complete");
+        return Main.FAILED;
+    }
+
     private static String sentence(Throwable e) {
         if (e instanceof OutOfMemoryError) {
             return "Out of memory (" + e.getMessage()

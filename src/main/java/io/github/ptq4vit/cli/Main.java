@@ -16,6 +16,7 @@ import picocli.CommandLine.Spec;
             ExportCommand.class, DevicesCommand.class, QuickstartCommand.class},
         footer = {"", "Try: ptq4vit quickstart", "Exit codes: 0 done, 1 failed, 2 wrong use"})
 public final class Main implements Runnable {
+    static final int DONE = 0;
     static final int FAILED = 1;
     static final int WRONG_USE = 2;
     private static final String VERBOSE = "--verbose";
@@ -42,13 +43,13 @@ public final class Main implements Runnable {
         Choices.register(commands);
         commands.setParameterExceptionHandler((e, given) -> Failures.wrongUse(e, verbose));
         commands.setExecutionExceptionHandler((e, command, parsed) -> Failures.failed(e, verbose));
+        int code;
         try {
-            return commands.execute(args);
+            code = commands.execute(args);
         } catch (Error e) {
-            return Failures.failed(e, verbose);
-        } finally {
-            System.out.flush();
+            code = Failures.failed(e, verbose);
         }
+        return Console.resultIsWritten() || code != DONE ? code : Failures.resultIsLost();
     }
 
     @Override

@@ -5,8 +5,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.ptq4vit.artifact.ArtifactException;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.artifact.OutputFolder;
+import io.github.ptq4vit.artifact.OutputLock;
 import io.github.ptq4vit.backend.Backend;
-import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.evaluate.Accuracy;
 import io.github.ptq4vit.evaluate.Classifier;
@@ -33,7 +35,7 @@ import picocli.CommandLine.Option;
         description = "Quantise the small model in examples/characters in several ways and compare them.")
 final class QuickstartCommand implements Callable<Integer> {
     private static final int BATCH = 64;
-    private static final List<String> PRESETS = List.of("base", "ptq4vit");
+    private static final List<String> PRESETS = List.of("base", "ptq4vit", "best");
     private static final List<Integer> BITS = List.of(8, 6, 4);
 
     @Option(names = "--count", paramLabel = "N", defaultValue = "32",
@@ -63,13 +65,16 @@ final class QuickstartCommand implements Callable<Integer> {
             throw new ModelException("The example is not at " + example.toAbsolutePath()
                     + "; run ptq4vit from a complete checkout of its repository");
         }
+        WeightsWatch weights = WeightsWatch.of(example);
         ModelSource.Plain source = ModelSource.plain(example, ReadOptions.NONE);
         ImageFolder folder = ImageFolder.open(example.resolve("validation"));
         Labels labels = Labels.read(folder.root().resolve("labels.txt"), folder, source.config().classes());
-        CalibrationJob job = CalibrationJob.prepare(source, source.transform(), example.resolve("calibration"), count, 0,
+        CalibrationJob job = CalibrationJob.prepare(source, weights, source.transform(), example.resolve("calibration"), count, 0,
                 common.decoders());
         if (out.isPresent()) {
-            run(source, job, folder, labels, out.get());
+            try (OutputLock lock = OutputLock.inFolder(out.get())) {
+                run(source, job, folder, labels, out.get());
+            }
         } else {
             try (TemporaryFolder temporary = TemporaryFolder.make()) {
                 run(source, job, folder, labels, temporary.path());
@@ -104,8 +109,10 @@ final class QuickstartCommand implements Callable<Integer> {
     private Row row(CalibrationJob job, Backend backend, Classifier reference, Path target, String preset, int bits,
             ImageFolder folder, Labels labels, ModelSource source) {
         Path quantized = target.resolve(String.format(Locale.ROOT, "%s-w%da%d", preset, bits, bits));
-        CalibrationResult result = job.run(backend, CalibrationConfig.preset(preset, new BitWidths(bits, bits)), quantized,
-                Existing.REFUSE);
+        CalibrationResult result;
+        try (OutputFolder output = OutputFolder.open(quantized, Existing.REFUSE)) {
+            result = job.run(backend, Recipe.preset(preset, new BitWidths(bits, bits)), output);
+        }
         try (Classifier classifier = Classifier.of(backend, Checkpoint.read(quantized).model());
                 ImageLoader loader = ImageLoader.all(folder, folder.ids(), source.transform(), BATCH, common.decoders())) {
             return new Row(preset, bits, Evaluator.of(classifier).against(reference).run(loader, labels, done -> {

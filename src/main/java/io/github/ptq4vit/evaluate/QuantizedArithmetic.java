@@ -8,6 +8,7 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.Arithmetic;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -26,12 +27,24 @@ public final class QuantizedArithmetic implements Arithmetic {
     private final Map<String, List<CodeGrid>> leftGrids = new HashMap<>();
     private final Map<String, List<CodeGrid>> rightGrids = new HashMap<>();
     private final Map<String, Backend.Linear> weights = new HashMap<>();
+    private final Map<String, InputData> inputs = new HashMap<>();
+
+    /**
+     * An input transform on the device.
+     *
+     * @param tokens of an image
+     * @param factors of the channels, and what is added after the multiplication; none if they are 1 and 0
+     */
+    private record InputData(InputTransform transform, int tokens, Optional<View> factors, Optional<View> shifts) {
+    }
 
     /** Prepares all weights; the scope owns them. */
     public QuantizedArithmetic(Backend backend, Scope scope, QuantizedModel quantized) {
         this.backend = backend;
         this.layers = quantized.byName();
         VisionTransformer model = quantized.model();
+        Map<String, Integer> tokens = new HashMap<>();
+        model.config().units().forEach(unit -> unit.layers().forEach(layer -> tokens.put(layer.name(), unit.inputTokens())));
         for (Layer layer : model.config().layers()) {
             QuantizedLayer q = layers.get(layer.name());
             leftGrids.put(layer.name(), q.leftGrids());
@@ -39,20 +52,79 @@ public final class QuantizedArithmetic implements Arithmetic {
             if (layer.role().isMatmul()) {
                 require(!q.left().isEmpty() && !q.right().isEmpty(), q, "a product of attention needs both operands quantised");
             } else {
-                require(q.left().size() <= 1, q, "the input of a linear layer has one scale");
+                require(q.left().size() <= (q.input().prefixTokens() > 0 ? 2 : 1), q, "the input of a linear layer has one scale");
                 weights.put(layer.name(), weights(scope, q, layer, model));
+                inputs.put(layer.name(), input(scope, q, tokens.getOrDefault(layer.name(), 1)));
             }
         }
     }
 
     @Override
     public void linear(Layer layer, View x, View y) {
-        List<CodeGrid> input = leftGrids.get(layer.name());
-        if (input.isEmpty()) {
+        List<CodeGrid> grids = leftGrids.get(layer.name());
+        if (grids.isEmpty()) {
             backend.linear(x, weights.get(layer.name()), y);
-        } else {
-            backend.linear(x, input.get(0), weights.get(layer.name()), y);
+            return;
         }
+        InputData input = inputs.get(layer.name());
+        if (!input.transform.changesNumbers() && grids.size() == 1) {
+            backend.linear(x, grids.get(0), weights.get(layer.name()), y);
+            return;
+        }
+        try (Scope scope = backend.scope()) {
+            View transformed = input.transform.changesNumbers() ? transformed(x, input, scope) : x;
+            backend.linear(transformed, grids.get(0), weights.get(layer.name()), y);
+            if (grids.size() > 1) {
+                View own = scope.floats(prefix(transformed, input).sizes());
+                backend.copy(prefix(transformed, input), own);
+                View output = scope.floats(prefix(y, input).sizes());
+                backend.linear(own.rows(), grids.get(1), weights.get(layer.name()), output.rows());
+                backend.copy(output, prefix(y, input));
+            }
+        }
+    }
+
+    private View transformed(View x, InputData input, Scope scope) {
+        View result = x;
+        if (input.factors.isPresent()) {
+            View next = scope.floats(x.sizes());
+            backend.multiply(result, input.factors.get(), next);
+            result = next;
+        }
+        if (input.shifts.isPresent()) {
+            View next = result == x ? scope.floats(x.sizes()) : result;
+            backend.add(result, input.shifts.get(), next);
+            result = next;
+        }
+        if (input.transform.hadamard() > 1) {
+            View next = result == x ? scope.floats(x.sizes()) : result;
+            backend.hadamard(result, input.transform.hadamard(), next);
+            result = next;
+        }
+        return result;
+    }
+
+    /** The rows of the tokens that have a quantiser of their own, {@code [images, prefix tokens, length]}. */
+    private static View prefix(View rows, InputData input) {
+        return rows.reshape(rows.size(0) / input.tokens, input.tokens, rows.size(1)).slice(1, 0, input.transform.prefixTokens());
+    }
+
+    private InputData input(Scope scope, QuantizedLayer q, int tokens) {
+        InputTransform transform = q.input();
+        int inputs = q.weightCodes().length / weights.get(q.name()).outputs();
+        require(transform.factors().length == 0 || transform.factors().length == inputs, q, transform.factors().length
+                + " factors do not fit " + inputs + " inputs");
+        require(inputs % transform.hadamard() == 0 && transform.prefixTokens() <= tokens, q, "its input transform does not fit "
+                + inputs + " inputs of " + tokens + " tokens");
+        Optional<View> factors = transform.factors().length == 0 ? Optional.empty() : Optional.of(vector(scope, transform.factors()));
+        Optional<View> shifts = transform.shift() == 0 ? Optional.empty() : Optional.of(vector(scope, transform.shifts(inputs)));
+        return new InputData(transform, tokens, factors, shifts);
+    }
+
+    private View vector(Scope scope, float[] numbers) {
+        View view = scope.floats(numbers.length);
+        backend.upload(Tensor.of(Shape.of(numbers.length), numbers), view);
+        return view;
     }
 
     @Override
@@ -68,7 +140,7 @@ public final class QuantizedArithmetic implements Arithmetic {
                 + outputs + " outputs");
         int inputs = codes.length / outputs;
         if (!q.left().isEmpty()) {
-            return backend.linear(scope, codes, q.weightSteps(outputs), inputs, bias);
+            return backend.linear(scope, codes, q.weightSteps(outputs), inputs, q.biasWithoutShift(bias, outputs));
         }
         return backend.linear(scope, Tensor.of(Shape.of(outputs, inputs), q.dequantizedWeight(outputs)), bias);
     }

@@ -8,15 +8,20 @@ import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.SafetensorsWriter;
 import io.github.ptq4vit.tensor.Tensor;
+import io.github.ptq4vit.tensor.WholeFile;
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * A quantised model for those who calculate in floating point: {@code model.safetensors} with the numbers that the weights'
@@ -39,21 +44,39 @@ public final class DequantizedWeights {
      * @throws ExportException if it cannot be written
      */
     public static void write(Checkpoint checkpoint, Path folder) {
-        Path temporary = folder.resolveSibling(folder.getFileName() + ".tmp");
+        Path temporary = folder.resolveSibling(folder.getFileName() + WholeFile.TEMPORARY);
         try {
             try {
+                clear(temporary);
                 Files.createDirectory(temporary);
                 weights(checkpoint).write(temporary.resolve(WEIGHTS));
-                Files.write(temporary.resolve(SCALES), checkpoint.scalesJson());
+                OutputFile.write(temporary.resolve(SCALES), out -> out.write(checkpoint.scalesJson()));
                 Files.move(temporary, folder, StandardCopyOption.ATOMIC_MOVE);
+                WholeFile.sync(folder.toAbsolutePath().getParent());
             } finally {
-                for (Path path : List.of(temporary.resolve(WEIGHTS), temporary.resolve(SCALES), temporary)) {
-                    Files.deleteIfExists(path);
-                }
+                clear(temporary);
             }
         } catch (IOException e) {
             throw OutputFile.notWritten(folder, e);
         }
+    }
+
+    /** Removes what this or a killed export has begun. */
+    private static void clear(Path temporary) throws IOException {
+        if (!Files.isDirectory(temporary, LinkOption.NOFOLLOW_LINKS)) {
+            return;
+        }
+        Set<Path> own = Stream.of(WEIGHTS, SCALES, WEIGHTS + WholeFile.TEMPORARY, SCALES + WholeFile.TEMPORARY)
+                .map(temporary::resolve).collect(Collectors.toSet());
+        try (Stream<Path> found = Files.list(temporary)) {
+            if (!own.containsAll(found.toList())) {
+                throw new FileSystemException(temporary.toString(), null, temporary + " is in the way and holds other things");
+            }
+        }
+        for (Path file : own) {
+            Files.deleteIfExists(file);
+        }
+        Files.delete(temporary);
     }
 
     private static SafetensorsWriter weights(Checkpoint checkpoint) {

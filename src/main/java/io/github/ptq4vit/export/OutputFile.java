@@ -1,17 +1,15 @@
 package io.github.ptq4vit.export;
 
+import io.github.ptq4vit.tensor.WholeFile;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.nio.channels.Channels;
 import java.nio.file.FileSystemException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 
 /** A new file that is there as a whole or not at all. */
 final class OutputFile {
-    private static final String TEMPORARY = ".tmp";
-
     private OutputFile() {
     }
 
@@ -22,16 +20,12 @@ final class OutputFile {
     }
 
     static void write(Path file, Content content) {
-        Path temporary = file.resolveSibling(file.getFileName() + TEMPORARY);
         try {
-            try {
-                try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(temporary))) {
-                    content.to(out);
-                }
-                Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-            } finally {
-                Files.deleteIfExists(temporary);
-            }
+            WholeFile.write(file, channel -> {
+                OutputStream out = new BufferedOutputStream(Channels.newOutputStream(channel));
+                content.to(out);
+                out.flush();
+            });
         } catch (IOException e) {
             throw notWritten(file, e);
         }

@@ -69,6 +69,17 @@ public sealed interface Architecture permits VitConfig, SwinConfig {
         return headLayers().get(0).weight().orElseThrow().size(1);
     }
 
+    /** The LayerNorm before the classifiers, if nothing comes between. */
+    Optional<NormedLayers> normedHead();
+
+    /** The LayerNorms before quantised layers. */
+    default List<NormedLayers> normedLayers() {
+        List<NormedLayers> layers = new ArrayList<>();
+        units().forEach(unit -> layers.addAll(unit.normedLayers()));
+        normedHead().ifPresent(layers::add);
+        return layers;
+    }
+
     /** All layers to quantise, in the order in which the network has them. */
     default List<Layer> layers() {
         List<Layer> layers = new ArrayList<>();

@@ -65,6 +65,12 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
     }
 
     @Override
+    public List<NormedLayers> normedLayers() {
+        return List.of(new NormedLayers(name + ".norm1", List.of(linear(LayerRole.QKV, 3 * dim, dim))),
+                new NormedLayers(name + ".norm2", List.of(linear(LayerRole.FC1, hidden, dim))));
+    }
+
+    @Override
     public Map<String, Shape> tensors() {
         Map<String, Shape> shapes = new LinkedHashMap<>();
         for (String vector : List.of("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias")) {

@@ -41,6 +41,11 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
     }
 
     @Override
+    public List<NormedLayers> normedLayers() {
+        return List.of(new NormedLayers(name + ".norm", layers()));
+    }
+
+    @Override
     public Map<String, Shape> tensors() {
         Map<String, Shape> shapes = new LinkedHashMap<>();
         shapes.put(name + ".norm.weight", Shape.of(4 * dim));

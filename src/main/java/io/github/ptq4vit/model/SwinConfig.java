@@ -67,6 +67,11 @@ public record SwinConfig(String name, int imageSize, int patchSize, int channels
     }
 
     @Override
+    public Optional<NormedLayers> normedHead() {
+        return Optional.of(new NormedLayers("norm", headLayers()));
+    }
+
+    @Override
     public SwinConfig withClasses(int other) {
         return new SwinConfig(name, imageSize, patchSize, channels, dim, depths, heads, window, mlpRatio, other, epsilon);
     }

@@ -25,6 +25,9 @@ public sealed interface UnitShape permits BlockShape, MergingShape {
     /** The layers to quantise, in timm's order of modules. */
     List<Layer> layers();
 
+    /** The LayerNorms before quantised layers. */
+    List<NormedLayers> normedLayers();
+
     /** Names and shapes of the tensors that belong to no quantised layer. */
     Map<String, Shape> tensors();
 }

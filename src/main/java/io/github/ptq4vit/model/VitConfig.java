@@ -77,6 +77,11 @@ public record VitConfig(String name, int imageSize, int patchSize, int channels,
     }
 
     @Override
+    public Optional<NormedLayers> normedHead() {
+        return representation == 0 ? Optional.of(new NormedLayers(pooling.norm(), headLayers())) : Optional.empty();
+    }
+
+    @Override
     public VitConfig withClasses(int other) {
         return new VitConfig(name, imageSize, patchSize, channels, dim, depth, heads, hidden, other, prefix, pooling, classifiers,
                 layerScale, representation, epsilon);

@@ -2,32 +2,50 @@ package io.github.ptq4vit.quant;
 
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
+import io.github.ptq4vit.backend.HostOperations;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /**
- * How one layer is quantised.
+ * How one layer is quantised. With an input transform T, shift s and factors f, the layer computes {@code y = Wq Q(T(x)) + b -
+ * Wq T'(s)}, where Q(T(x)) is what the codes of the transformed input stand for, Wq what the codes of the weight stand for, and T'
+ * is T without the shift.
  *
  * @param name timm's name of the layer
- * @param left quantisers of the left operand (input, queries, probabilities): one, or one a head; none leaves it float32
+ * @param left quantisers of the left operand (input, queries, probabilities): one, or one a head, or one for most tokens and
+ *     one for {@link InputTransform#prefixTokens}; none leaves it float32
  * @param right quantisers of the right operand (weight, keys, values): one, or one a group
  * @param weightCodes for a layer with weights their codes, {@code [outputs, inputs]}; else empty
+ * @param input what happens to the left operand beside rounding
  */
-public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> right, byte[] weightCodes) {
+public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> right, byte[] weightCodes, InputTransform input) {
 
     public QuantizedLayer {
         left = List.copyOf(left);
         right = List.copyOf(right);
     }
 
+    /** A layer whose left operand is quantised as it is. */
+    public QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> right, byte[] weightCodes) {
+        this(name, left, right, weightCodes, InputTransform.NONE);
+    }
+
+    /** The same with other codes. */
+    public QuantizedLayer withCodes(byte[] codes) {
+        return new QuantizedLayer(name, left, right, codes, input);
+    }
+
     /** Grids of the left operand. */
     public List<CodeGrid> leftGrids() {
-        return left.stream().map(Quantizer::grid).toList();
+        return left.stream().map(q -> q.grid().with(input.rows())).toList();
     }
 
     /** Grids of the right operand. */
     public List<CodeGrid> rightGrids() {
-        return right.stream().map(Quantizer::grid).toList();
+        return right.stream().map(q -> q.grid().with(input.columns())).toList();
     }
 
     /** Scale of each output row of the weight. */
@@ -50,6 +68,28 @@ public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> 
         return numbers;
     }
 
+    /** The bias with what the shift of the input adds to each output taken off, {@code [outputs]}. */
+    public Optional<Tensor> biasWithoutShift(Optional<Tensor> bias, int outputs) {
+        if (input.shift() == 0) {
+            return bias;
+        }
+        float[] weight = dequantizedWeight(outputs);
+        int inputs = weight.length / outputs;
+        float[] shifts = input.shifts(inputs);
+        if (input.hadamard() > 1) {
+            HostOperations.hadamard(shifts, inputs, input.hadamard());
+        }
+        float[] result = bias.map(Tensor::toArray).orElse(new float[outputs]).clone();
+        for (int o = 0; o < outputs; o++) {
+            double sum = 0;
+            for (int c = 0; c < inputs; c++) {
+                sum += (double) weight[o * inputs + c] * shifts[c];
+            }
+            result[o] -= (float) sum;
+        }
+        return Optional.of(Tensor.of(Shape.of(outputs), result));
+    }
+
     /** Codes of a weight {@code [outputs, inputs]} whose rows are split evenly over uniform quantisers. */
     public static byte[] codes(float[] weight, List<Quantizer> groups) {
         byte[] codes = new byte[weight.length];
@@ -66,7 +106,7 @@ public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> 
     @Override
     public boolean equals(Object other) {
         return other instanceof QuantizedLayer layer && name.equals(layer.name) && left.equals(layer.left)
-                && right.equals(layer.right) && Arrays.equals(weightCodes, layer.weightCodes);
+                && right.equals(layer.right) && Arrays.equals(weightCodes, layer.weightCodes) && input.equals(layer.input);
     }
 
     @Override

@@ -5,8 +5,8 @@ import io.github.ptq4vit.backend.CodeRange;
 import java.util.List;
 
 /**
- * Maps numbers to codes of b bits and back. With q = 2^(b-1), codes are from -q to q - 1; all quantisers are symmetric: 0
- * has code 0.
+ * Maps numbers to codes of b bits and back. With q = 2^(b-1), codes are from -q to q - 1 unless a quantiser says otherwise; 0
+ * always has code 0.
  */
 public sealed interface Quantizer {
 
@@ -28,12 +28,7 @@ public sealed interface Quantizer {
         if (Float.isNaN(x)) {
             throw new IllegalArgumentException("NaN has no code");
         }
-        CodeGrid grid = grid();
-        float sum = 0;
-        for (int range = 0; range < grid.ranges().size(); range++) {
-            sum += grid.code(range, x) * grid.ranges().get(range).step();
-        }
-        return sum;
+        return grid().value(x);
     }
 
     /**
@@ -47,6 +42,82 @@ public sealed interface Quantizer {
         public CodeGrid grid() {
             int q = BitWidths.half(bits);
             return CodeGrid.of(CodeRange.unlimited(scale, -q, q - 1));
+        }
+    }
+
+    /**
+     * One grid that reaches further on one side of 0 than on the other: {@code code = clamp(round(x / scale), -z, 2^b - 1 - z)}.
+     * The zero point z is taken off the codes from the start, so that they are signed bytes and products need no correction; with 8
+     * bits only z = 128 leaves room for that, and the grid is symmetric.
+     *
+     * @param scale positive
+     * @param zeroPoint z, how many codes stand for negative numbers, from 0 to 2^b - 1
+     * @param bits 2 to 8
+     */
+    record Affine(float scale, int zeroPoint, int bits) implements Quantizer {
+        public Affine {
+            if (-zeroPoint < Byte.MIN_VALUE || largest(zeroPoint, bits) > Byte.MAX_VALUE || zeroPoint < 0
+                    || largest(zeroPoint, bits) < 0) {
+                throw new IllegalArgumentException("A zero point of " + zeroPoint + " does not fit signed bytes of " + bits + " bits");
+            }
+        }
+
+        /**
+         * The grid that covers {@code [low, high]} and 0.
+         *
+         * @param low the smallest number to cover
+         * @param high the largest
+         */
+        public static Affine covering(float low, float high, int bits) {
+            int last = (1 << bits) - 1;
+            float negative = Math.max(0, -low);
+            float positive = Math.max(0, high);
+            if (bits == BitWidths.MAX) {
+                int q = BitWidths.half(bits);
+                return new Affine(positive(Math.max(negative, positive) / (q - 0.5f)), q, bits);
+            }
+            int zeroPoint = Math.round(last * (negative / Math.max(Float.MIN_NORMAL, negative + positive)));
+            // the ends of the range may lie half a step beyond the outermost points
+            return new Affine(positive(Math.max(negative / (zeroPoint + 0.5f), positive / (last - zeroPoint + 0.5f))), zeroPoint, bits);
+        }
+
+        private static float positive(float scale) {
+            return Math.max(scale, Float.MIN_NORMAL);
+        }
+
+        private static int largest(int zeroPoint, int bits) {
+            return (1 << bits) - 1 - zeroPoint;
+        }
+
+        @Override
+        public CodeGrid grid() {
+            return CodeGrid.of(CodeRange.unlimited(scale, -zeroPoint, largest(zeroPoint, bits)));
+        }
+    }
+
+    /**
+     * Logarithmic levels for numbers that are not negative (AdaLog, Wu et al., arXiv 2407.12951): 0 and {@code top * 2^(-i k / 37)}
+     * for i from 0 to 2^b - 2, told apart by the means of neighbours. The levels are rounded to signed bytes of one
+     * or two scales ({@link LogarithmicLevels}), so that products of codes are products of bytes.
+     *
+     * @param top the largest level, positive
+     * @param ratio k, 1 to 60: two neighbours differ by the factor 2^(k / 37)
+     * @param bits 2 to 8
+     */
+    record Logarithmic(float top, int ratio, int bits) implements Quantizer {
+        /** Largest k. */
+        public static final int MOST_RATIO = 60;
+
+        public Logarithmic {
+            if (!(top > 0) || Float.isInfinite(top) || ratio < 1 || ratio > MOST_RATIO) {
+                throw new IllegalArgumentException("Logarithmic levels have a positive top and a ratio from 1 to " + MOST_RATIO + ", not "
+                        + top + " and " + ratio);
+            }
+        }
+
+        @Override
+        public CodeGrid grid() {
+            return LogarithmicLevels.grid(top, ratio, bits);
         }
     }
 

@@ -10,8 +10,6 @@ import java.nio.FloatBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -130,40 +128,24 @@ public final class SafetensorsWriter {
         if (!Files.isDirectory(folder)) {
             throw new TensorFileException(target + ": its folder " + folder + " does not exist; make it first");
         }
-        Path temporary = target.resolveSibling(target.getFileName() + ".tmp");
         try {
-            writeAndRename(temporary, target);
+            WholeFile.write(target, this::writeTo);
         } catch (IOException e) {
             throw new TensorFileException(target + ": cannot be written (" + SafetensorsFile.reason(e)
                     + "); nothing was changed, make room or check the rights of " + folder, e);
         }
     }
 
-    private void writeAndRename(Path temporary, Path target) throws IOException {
-        FileChannel channel = FileChannel.open(temporary, StandardOpenOption.CREATE,
-                StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE);
-        try {
-            try (channel) {
-                Out out = new Out(channel);
-                byte[] header = header();
-                out.buffer.putLong(header.length);
-                out.flush();
-                out.write(ByteBuffer.wrap(header));
-                for (Entry entry : entries.values()) {
-                    entry.data.writeTo(out);
-                }
-                out.flush();
-                channel.force(true);
-            }
-            Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        } catch (IOException | RuntimeException | Error e) {
-            try {
-                Files.deleteIfExists(temporary);
-            } catch (IOException left) {
-                e.addSuppressed(left);
-            }
-            throw e;
+    private void writeTo(FileChannel channel) throws IOException {
+        Out out = new Out(channel);
+        byte[] header = header();
+        out.buffer.putLong(header.length);
+        out.flush();
+        out.write(ByteBuffer.wrap(header));
+        for (Entry entry : entries.values()) {
+            entry.data.writeTo(out);
         }
+        out.flush();
     }
 
     private byte[] header() throws IOException {

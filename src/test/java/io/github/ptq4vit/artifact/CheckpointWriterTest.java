@@ -43,10 +43,7 @@ class CheckpointWriterTest {
             Path target = folder.resolve("killed" + step);
             killed = killed(target, Existing.RESUME, new Stopping(step, false));
             valid(target);
-            if (!Checkpoint.isCheckpoint(target) || OutputFolder.inspect(target, Existing.RESUME) != OutputFolder.COMPLETE) {
-                run(target, Existing.RESUME, new Disk());
-            }
-            CheckpointWriter.tidy(target);
+            run(target, Existing.RESUME, new Disk());
             assertEquals(contents(whole), contents(target), "killed before step " + step);
         }
         assertTrue(step > 15, "only " + step + " steps were tried");
@@ -89,13 +86,16 @@ class CheckpointWriterTest {
 
     @Test
     void aFailureBeforeTheFirstUnitLeavesNoFolder() {
-        CheckpointWriter writer = CheckpointWriter.open(out, Existing.REFUSE, model, "", provenance("w", 7));
-        writer.abandon();
+        try (OutputFolder target = OutputFolder.open(out, Existing.REFUSE)) {
+            CheckpointWriter.open(target, model, "", provenance("w", 7)).abandon();
+        }
         assertFalse(Files.exists(out));
-        CheckpointWriter second = CheckpointWriter.open(out, Existing.REFUSE, model, "", provenance("w", 7));
-        second.unit("head", units.get("head"));
-        second.abandon();
-        assertEquals(OutputFolder.INTERRUPTED, OutputFolder.inspect(out, Existing.RESUME));
+        try (OutputFolder target = OutputFolder.open(out, Existing.REFUSE)) {
+            CheckpointWriter second = CheckpointWriter.open(target, model, "", provenance("w", 7));
+            second.unit("head", units.get("head"));
+            second.abandon();
+        }
+        assertEquals(OutputFolder.State.INTERRUPTED, look(out));
     }
 
     @Test
@@ -142,24 +142,36 @@ class CheckpointWriterTest {
 
     @Test
     void continuingWithOtherSettingsIsRefusedAndNamesThem() {
-        CheckpointWriter.open(out, Existing.REFUSE, model, "crop=32", provenance("w", 7)).unit("head", units.get("head"));
+        try (OutputFolder target = OutputFolder.open(out, Existing.REFUSE)) {
+            CheckpointWriter.open(target, model, "crop=32", provenance("w", 7)).unit("head", units.get("head"));
+        }
         Map<String, Provenance> others = Map.of("rounds", changed("rounds", 3), "metric", changed("metric", "l2"),
-                "the SHA-256 of the weights", provenance("other", 7), "the seed", provenance("w", 8));
+                "the SHA-256 of the weights", provenance("v", 7), "the seed", provenance("w", 8));
         others.forEach((what, provenance) -> {
-            String message = assertThrows(ArtifactException.class,
-                    () -> CheckpointWriter.open(out, Existing.RESUME, model, "crop=32", provenance)).getMessage();
+            String message = assertThrows(ArtifactException.class, () -> resume("crop=32", provenance)).getMessage();
             assertTrue(message.contains(out.toString()) && message.contains(what), message);
         });
-        String message = assertThrows(ArtifactException.class,
-                () -> CheckpointWriter.open(out, Existing.RESUME, model, "crop=31", provenance("w", 7))).getMessage();
+        String message = assertThrows(ArtifactException.class, () -> resume("crop=31", provenance("w", 7))).getMessage();
         assertTrue(message.contains("transform"), message);
-        assertEquals(List.of("head"), List.copyOf(CheckpointWriter.open(out, Existing.RESUME, model, "crop=32",
-                provenance("w", 7)).finished().keySet()));
+        assertEquals(List.of("head"), List.copyOf(resume("crop=32", provenance("w", 7)).keySet()));
+    }
+
+    private Map<String, List<QuantizedLayer>> resume(String transform, Provenance provenance) {
+        try (OutputFolder target = OutputFolder.open(out, Existing.RESUME)) {
+            return CheckpointWriter.open(target, model, transform, provenance).finished();
+        }
+    }
+
+    private static OutputFolder.State look(Path target) {
+        try (OutputFolder folder = OutputFolder.open(target, Existing.RESUME)) {
+            return folder.state();
+        }
     }
 
     static Provenance provenance(String weights, long seed) {
         List<String> ids = List.of("a/1.png", "b c.jpg", "\u00fc.png");
-        return new Provenance(configuration(), seed, ids, Fingerprints.ofIds(ids), "pixels", weights, Map.of("ptq4vit", "1"));
+        return new Provenance(configuration(), seed, ids, Fingerprints.ofIds(ids), Fingerprints.ofIds(List.of("pixels")),
+                Fingerprints.ofIds(List.of(weights)), Map.of("ptq4vit", "1"));
     }
 
     /** Checksums of all files below a folder by name. */
@@ -191,7 +203,16 @@ class CheckpointWriterTest {
     }
 
     private void run(Path target, Existing existing, Disk disk) {
-        CheckpointWriter writer = CheckpointWriter.open(target, existing, model, "crop=32", provenance("w", 7), disk);
+        // a kill lets the lock go as closing does
+        try (OutputFolder folder = OutputFolder.open(target, existing)) {
+            if (folder.state() != OutputFolder.State.COMPLETE) {
+                run(folder, disk);
+            }
+        }
+    }
+
+    private void run(OutputFolder target, Disk disk) {
+        CheckpointWriter writer = CheckpointWriter.open(target, model, "crop=32", provenance("w", 7), disk);
         try {
             Map<String, List<QuantizedLayer>> known = writer.finished();
             known.forEach((unit, layers) -> assertEquals(units.get(unit), layers));
@@ -227,7 +248,7 @@ class CheckpointWriterTest {
     /** Not there, empty, incomplete and saying so, or complete. */
     private static void valid(Path target) {
         if (!Checkpoint.isCheckpoint(target)) {
-            assertEquals(OutputFolder.FRESH, OutputFolder.inspect(target, Existing.RESUME));
+            assertEquals(OutputFolder.State.FRESH, look(target));
             return;
         }
         try {
@@ -238,10 +259,8 @@ class CheckpointWriterTest {
     }
 
     private void refused(Existing existing, String reason) {
-        String message = assertThrows(ArtifactException.class, () -> OutputFolder.inspect(out, existing)).getMessage();
+        String message = assertThrows(ArtifactException.class, () -> OutputFolder.open(out, existing)).getMessage();
         assertTrue(message.contains(out.toString()) && message.contains(reason), message);
-        assertThrows(ArtifactException.class,
-                () -> CheckpointWriter.open(out, existing, model, "", provenance("w", 7)));
     }
 
     private static final class Killed extends Error {

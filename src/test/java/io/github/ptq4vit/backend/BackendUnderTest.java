@@ -32,24 +32,35 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
                     new BackendUnderTest("cuda, no cuBLAS", () -> CudaBackend.withoutBlas(CudaSettings.standard())));
         }
         return !EmulatedGpu.isBuilt() ? Stream.empty() : Stream.of(
-                new BackendUnderTest("cuda, emulated, every access checked", BackendUnderTest::checked),
-                new BackendUnderTest("cuda, emulated, older device, no cuBLAS, other orders", BackendUnderTest::older));
+                new BackendUnderTest("cuda, emulated, every access checked, lanes apart", () -> checked(true)),
+                new BackendUnderTest("cuda, emulated, older device, no cuBLAS, other orders", BackendUnderTest::older),
+                new BackendUnderTest("cuda, emulated from the sources, every access checked", () -> checked(false)));
     }
 
-    /** One of them, without what makes it slower: for whole calibrations. */
-    public static Stream<BackendUnderTest> quickGpu() {
-        return EmulatedGpu.isBuilt() ? Stream.of(new BackendUnderTest("cuda, emulated", BackendUnderTest::quick))
-                : gpus().limit(1);
+    /** The PTX of each target, without what makes it slower: for whole calibrations. */
+    public static Stream<BackendUnderTest> quickGpus() {
+        return !EmulatedGpu.isBuilt() ? gpus().limit(1) : Stream.of(80, 75)
+                .map(capability -> new BackendUnderTest("cuda, emulated, PTX for " + capability, () -> quick(capability)));
     }
 
-    private static Backend quick() {
-        new EmulatedGpu();
+    private static Backend quick(int capability) {
+        return emulated(capability, true);
+    }
+
+    /** Compute capabilities that there is PTX for, if there is an emulated device to execute it. */
+    static Stream<Integer> emulatedTargets() {
+        return EmulatedGpu.isBuilt() ? Stream.of(80, 75) : Stream.empty();
+    }
+
+    /** An emulated device that executes the PTX, or the compiled sources. */
+    static CudaBackend emulated(int capability, boolean ptx) {
+        new EmulatedGpu().set("compute_capability", capability).set("ptx", ptx ? 1 : 0);
         return new CudaBackend(CudaSettings.standard());
     }
 
     /** Each piece of memory as large as asked for, and no more: accesses are checked against that. */
-    private static Backend checked() {
-        new EmulatedGpu().set("guard", 1);
+    private static Backend checked(boolean ptx) {
+        new EmulatedGpu().set("guard", 1).set("ptx", ptx ? 1 : 0).set("divided", 1);
         return new CudaBackend(new CudaSettings(0, false, false, false));
     }
 

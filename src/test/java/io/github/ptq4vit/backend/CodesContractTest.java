@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -53,11 +54,53 @@ class CodesContractTest {
         for (float step : new float[] {Float.MIN_VALUE, 1e-41f, Float.MIN_NORMAL, 1e-30f, 1e30f, Float.MAX_VALUE}) {
             grids.add(uniform(128, step));
         }
+        grids.addAll(levels());
         // unsigned and lopsided ranges
         grids.add(CodeGrid.of(CodeRange.unlimited(0.01f, 0, 127)));
         grids.add(CodeGrid.of(CodeRange.unlimited(0.01f, 3, 5)));
         grids.add(CodeGrid.of(CodeRange.unlimited(0.01f, -7, -2)));
         return grids.stream();
+    }
+
+    /** Grids whose codes are looked up: logarithmic, lopsided, a single bound, and the largest table. */
+    static List<CodeGrid> levels() {
+        float[] bounds = new float[15];
+        byte[] coarse = new byte[16];
+        byte[] fine = new byte[16];
+        for (int i = 0; i < 15; i++) {
+            bounds[i] = CodeTable.truncated((float) Math.pow(2, -7.7 + i * 0.53));
+            int code = (int) Math.round(Math.pow(2, -7.5 + i * 0.53) * 127);
+            (code < 8 ? fine : coarse)[i + 1] = (byte) (code < 8 ? Math.round(Math.pow(2, -3.5 + i * 0.53) * 127) : Math.min(code, 127));
+        }
+        float[] many = new float[255];
+        byte[] codes = new byte[256];
+        for (int i = 0; i < 256; i++) {
+            codes[i] = (byte) (i - 128);
+            if (i < 255) {
+                many[i] = CodeTable.truncated((i - 127.5f) / 64);
+            }
+        }
+        return List.of(CodeGrid.of(new CodeTable(bounds, coarse, fine), 1f / 127, 1f / 127 / 16),
+                CodeGrid.of(new CodeTable(new float[] {-1.5f, -0.25f, 0.5f}, new byte[] {-7, -2, 1, 5}), 0.3f),
+                CodeGrid.of(new CodeTable(new float[] {0}, new byte[] {-1, 1}), 0.5f),
+                CodeGrid.of(new CodeTable(many, codes), 1f / 64));
+    }
+
+    /** One range of a grid by itself. */
+    static CodeGrid range(CodeGrid grid, int range) {
+        if (grid.table().isEmpty()) {
+            return CodeGrid.of(grid.ranges().get(range));
+        }
+        CodeTable table = grid.table().get();
+        float[] bounds = new float[table.levels() - 1];
+        byte[] codes = new byte[table.levels()];
+        for (int level = 0; level < codes.length; level++) {
+            codes[level] = (byte) table.code(range, level);
+            if (level < bounds.length) {
+                bounds[level] = table.bound(level);
+            }
+        }
+        return CodeGrid.of(new CodeTable(bounds, codes), grid.ranges().get(range).step());
     }
 
     static CodeGrid uniform(int q, float step) {
@@ -85,6 +128,50 @@ class CodesContractTest {
                 assertEquals(grid.code(range, numbers[i]), codes[i], "range " + range + ", number " + numbers[i]);
             }
         }
+    }
+
+    @ParameterizedTest
+    @MethodSource("grids")
+    void codesAreDecodedToCodeTimesStep(CodeGrid grid) {
+        float[] numbers = boundaries(grid);
+        float step = grid.ranges().get(0).step();
+        if (step < 1e30f) {
+            agrees(grid, numbers, 0);
+        }
+        // rows hold no infinity, nor values that are infinite together
+        if (step > 1e-30f && step < 1e30f) {
+            float[] row = new float[64];
+            Random random = new Random(7);
+            for (int i = 0; i < row.length; i++) {
+                row[i] = (float) (Math.abs(random.nextGaussian()) * step * grid.ranges().get(0).largestCode());
+            }
+            double sum = 0;
+            double magnitudes = 0;
+            for (float x : row) {
+                sum += grid.value(x);
+                magnitudes += Math.abs(grid.value(x));
+            }
+            agrees(grid.with(RowScale.SUM), row, sum == 0 ? 0 : row.length * Close.U * magnitudes / Math.abs(sum));
+            CodeGrid ranges = grid.with(RowScale.RANGE);
+            if (backend.device().backend().equals("cuda")) {
+                assertThrows(BackendException.class, () -> Side.run(backend, side -> decoded(side, row, ranges)));
+            } else if (grid.ranges().size() == 1 || grid.table().isPresent()) {
+                agrees(ranges, row, 0);
+            }
+        }
+    }
+
+    private void agrees(CodeGrid grid, float[] numbers, double error) {
+        double[] truth = Side.truth(side -> decoded(side, numbers, grid));
+        Close.assertWithin(Side.run(backend, side -> decoded(side, numbers, grid)), truth,
+                i -> (4 * Close.U + error) * Math.abs(truth[i]) + Float.MIN_VALUE, grid.toString());
+    }
+
+    private static View decoded(Side side, float[] numbers, CodeGrid grid) {
+        View x = side.upload(Tensor.of(Shape.of(1, numbers.length), numbers));
+        View y = side.scope.floats(1, numbers.length);
+        side.backend.decoded(x, grid, y);
+        return y;
     }
 
     @Test
@@ -143,7 +230,7 @@ class CodesContractTest {
     @MethodSource("grids")
     void theDefinitionItselfDividesAndRoundsCorrectly(CodeGrid grid) {
         CodeRange range = grid.ranges().get(0);
-        if (grid.ranges().size() == 1 && range.step() >= Float.MIN_NORMAL && range.step() < 1e20f) {
+        if (grid.ranges().size() == 1 && grid.table().isEmpty() && range.step() >= Float.MIN_NORMAL && range.step() < 1e20f) {
             for (float x : boundaries(grid)) {
                 if (Math.abs(x) < 1e20f) {
                     float quotient = new BigDecimal(x).divide(new BigDecimal(range.step()), MathContext.DECIMAL128).floatValue();
@@ -189,6 +276,10 @@ class CodesContractTest {
                 numbers.add(limit);
             }
         }
+        grid.table().ifPresent(table -> IntStream.range(0, table.levels() - 1).forEach(level -> {
+            numbers.add(table.bound(level));
+            numbers.add(Float.intBitsToFloat(Float.floatToRawIntBits(table.bound(level)) + 0xffff));
+        }));
         Random random = new Random(1);
         float[] all = new float[4 * numbers.size()];
         for (int i = 0; i < numbers.size(); i++) {

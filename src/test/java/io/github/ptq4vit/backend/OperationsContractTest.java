@@ -143,6 +143,57 @@ class OperationsContractTest {
         }
     }
 
+    @ParameterizedTest(name = "{0} x {1} in blocks of {2}")
+    @CsvSource({"1, 1, 1", "1, 2, 2", "6, 12, 4", "13, 24, 8", "5, 64, 64", "197, 192, 64", "3, 768, 256", "65, 96, 32", "5, 384, 128", "3, 512, 512",
+        "2, 3072, 1024", "3, 4096, 2048", "1, 4096, 4096"})
+    void blocksAreMultipliedWithHadamardMatricesAlsoInPlace(int rows, int columns, int block) {
+        for (boolean inPlace : new boolean[] {false, true}) {
+            Function<Side, View> transform = side -> {
+                View x = side.normal(1, rows, columns);
+                View y = inPlace ? x : side.scope.floats(rows, columns);
+                side.backend.hadamard(x, block, y);
+                return y;
+            };
+            double[] x = Side.magnitudes(side -> side.normal(1, rows, columns));
+            agrees(transform, i -> (2 + Math.sqrt(block)) * U * HostOperations.hadamardFactor(block)
+                    * IntStream.range(i / block * block, i / block * block + block).mapToDouble(j -> Math.abs(x[j])).sum());
+        }
+    }
+
+    @Test
+    void blocksOfAHadamardTransformMustDivideTheRow() {
+        for (int block : new int[] {0, 3, 8, 64}) {
+            assertThrows(IllegalArgumentException.class, () -> Side.run(backend, side -> {
+                View x = side.normal(1, 4, 12);
+                side.backend.hadamard(x, block, x);
+                return x;
+            }));
+        }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} x {2}")
+    @CsvSource({"1, 1, 1", "4, 3, 13", "13, 1, 65", "2, 6, 4098", "197, 3, 17", "3, 2, 20011"})
+    void squaredErrorsAreSummedPerGroup(int outer, int groups, int inner) {
+        for (boolean weighted : new boolean[] {true, false}) {
+            double[] actual;
+            double[] expected;
+            try (Side side = Side.of(backend); PlainBackend plain = new PlainBackend()) {
+                actual = errors(side, weighted, outer, groups, inner);
+                try (Side truth = Side.of(plain)) {
+                    expected = errors(truth, weighted, outer, groups, inner);
+                }
+            }
+            // one rounding of each difference, then float64; the weights may have either sign
+            double largest = 100.0 * outer * inner;
+            Close.assertWithin(actual, expected, i -> 8 * U * (weighted ? largest : expected[i]), "sums");
+        }
+    }
+
+    private static double[] errors(Side side, boolean weighted, int... sizes) {
+        return side.backend.squaredErrors(side.normal(1, sizes), side.normal(2, sizes),
+                weighted ? java.util.Optional.of(side.normal(3, sizes)) : java.util.Optional.empty());
+    }
+
     @ParameterizedTest(name = "{0} elements")
     @ValueSource(ints = {1, 4, 6, 13, 17, 65, 197, 4098})
     void squaresAreAccumulated(int elements) {

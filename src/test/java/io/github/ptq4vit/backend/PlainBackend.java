@@ -126,15 +126,16 @@ public final class PlainBackend implements Backend {
         for (int i = 0; i < out.length; i++) {
             out[i] = layer.bias()[i % layer.outputs()];
         }
+        double[] sizes = sizes(in, x.size(-1), grid.requireRows(RowScale.RANGE));
         for (int range = 0; range < grid.ranges().size(); range++) {
-            double[] codes = codes(in, grid, range);
+            double[] codes = codes(in, x.size(-1), grid, range);
             for (int i = 0; i < out.length; i++) {
                 int column = i % layer.outputs();
                 double sum = 0;
                 for (int k = 0; k < layer.inputs(); k++) {
                     sum += codes[i / layer.outputs() * layer.inputs() + k] * layer.weights()[column * layer.inputs() + k];
                 }
-                out[i] += sum * layer.steps()[column] * grid.ranges().get(range).step();
+                out[i] += sum * layer.steps()[column] * grid.ranges().get(range).step() * sizes[i / layer.outputs()];
             }
         }
         write(out, y);
@@ -166,13 +167,20 @@ public final class PlainBackend implements Backend {
                 throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
             }
             double[] sum = new double[left.size(0) * right.size(1)];
+            double[] lefts = sizes(read(left), left.size(1), gridA);
+            double[] columns = sizes(read(right.transpose()), right.size(0), gridB.requireRows(RowScale.RANGE));
             for (int range = 0; range < gridA.ranges().size(); range++) {
                 double scale = (double) gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
-                double[] products = product(codes(read(left), gridA, range), codes(read(right), gridB, 0), left.size(0),
-                        left.size(1), right.size(1));
+                double[] rights = codes(read(right.transpose()), right.size(0), gridB, 0);
+                double[] products = product(codes(read(left), left.size(1), gridA, range), transposed(rights, right.size(1)),
+                        left.size(0), left.size(1), right.size(1));
                 for (int j = 0; j < sum.length; j++) {
-                    sum[j] += scale * products[j];
+                    sum[j] += scale * products[j] * lefts[j / right.size(1)] * columns[j % right.size(1)];
                 }
+            }
+            double[] shares = gridA.rows() == RowScale.SUM ? rowSums(decoded(read(left), left.size(1), gridA), left.size(1)) : new double[0];
+            for (int j = 0; j < sum.length && shares.length > 0; j++) {
+                sum[j] /= shares[j / right.size(1)] == 0 ? 1 : shares[j / right.size(1)];
             }
             write(sum, c.at(image).at(head));
         }
@@ -290,10 +298,65 @@ public final class PlainBackend implements Backend {
 
     @Override
     public double[] rowSums(View x) {
+        return rowSums(dense(x), x.size(-1));
+    }
+
+    private static double[] rowSums(double[] numbers, int columns) {
+        double[] sums = new double[numbers.length / columns];
+        for (int i = 0; i < numbers.length; i++) {
+            sums[i / columns] += numbers[i];
+        }
+        return sums;
+    }
+
+    @Override
+    public void decoded(View x, CodeGrid grid, View y) {
+        double[] numbers = decoded(dense(x), x.size(-1), grid);
+        double[] sums = rowSums(numbers, x.size(-1));
+        for (int i = 0; i < numbers.length && grid.rows() == RowScale.SUM; i++) {
+            double sum = sums[i / x.size(-1)];
+            numbers[i] /= sum == 0 ? 1 : sum;
+        }
+        write(numbers, dense(y, x));
+    }
+
+    /** What codes stand for before rows are divided by sums. */
+    private static double[] decoded(double[] numbers, int columns, CodeGrid grid) {
+        double[] sum = new double[numbers.length];
+        double[] sizes = sizes(numbers, columns, grid);
+        for (int range = 0; range < grid.ranges().size(); range++) {
+            double[] codes = codes(numbers, columns, grid, range);
+            for (int i = 0; i < sum.length; i++) {
+                sum[i] += codes[i] * grid.ranges().get(range).step() * sizes[i / columns];
+            }
+        }
+        return sum;
+    }
+
+    /** By the definition of Sylvester's matrix: the sign is the parity of the bits that row and column have in common. */
+    @Override
+    public void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
         double[] in = dense(x);
-        double[] sums = new double[in.length / x.size(-1)];
+        double[] out = new double[in.length];
         for (int i = 0; i < in.length; i++) {
-            sums[i / x.size(-1)] += in[i];
+            for (int j = 0; j < block; j++) {
+                int sign = Integer.bitCount(i % block & j) % 2 == 0 ? 1 : -1;
+                out[i] += sign * in[i / block * block + j] * HostOperations.hadamardFactor(block);
+            }
+        }
+        write(out, dense(y, x));
+    }
+
+    @Override
+    public double[] squaredErrors(View a, View b, Optional<View> w) {
+        double[] first = dense(a);
+        double[] second = read(dense(b, a));
+        double[] weights = w.map(view -> read(dense(view, a))).orElse(new double[0]);
+        double[] sums = new double[a.size(1)];
+        for (int i = 0; i < first.length; i++) {
+            double error = first[i] - second[i];
+            sums[i / a.size(2) % a.size(1)] += error * error * (weights.length == 0 ? 1 : weights[i]);
         }
         return sums;
     }
@@ -310,6 +373,47 @@ public final class PlainBackend implements Backend {
         if (!open.isEmpty()) {
             throw new BackendException(open.size() + " scopes were never closed");
         }
+    }
+
+    /** The same of rows, which may have a range of their own. */
+    private static double[] codes(double[] numbers, int columns, CodeGrid grid, int range) {
+        if (grid.rows() != RowScale.RANGE) {
+            return codes(numbers, grid, range);
+        }
+        double[] codes = new double[numbers.length];
+        float[] floats = floats(numbers);
+        for (int i = 0; i < codes.length; i++) {
+            int row = i / columns * columns;
+            codes[i] = RowRange.of(floats, row, row + columns, grid).code(grid, range, floats[i]);
+        }
+        return codes;
+    }
+
+    /** The range of each row, or 1. */
+    private static double[] sizes(double[] numbers, int columns, CodeGrid grid) {
+        double[] sizes = new double[numbers.length / columns];
+        float[] floats = floats(numbers);
+        for (int row = 0; row < sizes.length; row++) {
+            sizes[row] = grid.rows() == RowScale.RANGE
+                    ? RowRange.of(floats, row * columns, (row + 1) * columns, grid).size() : 1;
+        }
+        return sizes;
+    }
+
+    private static float[] floats(double[] numbers) {
+        float[] floats = new float[numbers.length];
+        for (int i = 0; i < floats.length; i++) {
+            floats[i] = (float) numbers[i];
+        }
+        return floats;
+    }
+
+    private static double[] transposed(double[] rows, int count) {
+        double[] result = new double[rows.length];
+        for (int i = 0; i < rows.length; i++) {
+            result[i % (rows.length / count) * count + i / (rows.length / count)] = rows[i];
+        }
+        return result;
     }
 
     /** Codes of numbers in one range, of their float32 values. */

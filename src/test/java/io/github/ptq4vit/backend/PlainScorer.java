@@ -41,6 +41,8 @@ final class PlainScorer {
     }
 
     PlainScorer(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates) {
+        fixed.forEach(CodeGrid::requireRows);
+        candidates.forEach(grids -> grids.forEach(CodeGrid::requireRows));
         this.problem = problem;
         this.searched = searched;
         this.fixed = fixed;

@@ -39,7 +39,8 @@ class QuantizedProductsContractTest {
     void aLinearLayerOfCodes(int rows, int inputs, int outputs) {
         for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.uniform(8, 0.31f),
                 CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false),
-                CodesContractTest.geluTwin(32, 0.17f / 32, 0.09f, true), CodesContractTest.softmaxTwin(128, 4, false))) {
+                CodesContractTest.geluTwin(32, 0.17f / 32, 0.09f, true), CodesContractTest.softmaxTwin(128, 4, false),
+                CodesContractTest.levels().get(0), CodesContractTest.levels().get(1))) {
             for (boolean bias : new boolean[] {true, false}) {
                 float[] steps = new float[outputs];
                 for (int i = 0; i < outputs; i++) {
@@ -49,6 +50,76 @@ class QuantizedProductsContractTest {
                         one -> side -> linear(side, rows, inputs, one, steps, side.bias(false, outputs)));
             }
         }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} x {2}")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "13, 17, 1", "197, 197, 64"})
+    void rowsOfProbabilitiesSumToOneAgain(int n, int k, int m) {
+        CodeGrid right = CodesContractTest.uniform(128, 0.0257f);
+        for (CodeGrid grid : List.of(CodesContractTest.levels().get(0), CodesContractTest.softmaxTwin(8, 3, false),
+                CodesContractTest.uniform(128, 0.0213f))) {
+            for (boolean transposed : new boolean[] {true, false}) {
+                CodeGrid left = grid.with(RowScale.SUM);
+                double[] truth = Side.truth(side -> attention(side, n, k, m, List.of(left), List.of(right), transposed));
+                double largest = Arrays.stream(truth).map(Math::abs).max().orElse(0);
+                Close.assertWithin(Side.run(backend, side -> attention(side, n, k, m, List.of(left), List.of(right), transposed)),
+                        truth, i -> 8 * Close.U * (Math.abs(truth[i]) + largest), "row sums");
+            }
+        }
+    }
+
+    @ParameterizedTest(name = "{0} rows, {1} inputs, {2} outputs")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "17, 65, 1", "197, 192, 65", "5, 768, 17"})
+    void rowsOfALayersInputMayHaveRangesOfTheirOwn(int rows, int inputs, int outputs) {
+        for (CodeGrid grid : rowGrids()) {
+            for (boolean bias : new boolean[] {true, false}) {
+                float[] steps = new float[outputs];
+                Arrays.fill(steps, 0.001f);
+                close(side -> linear(side, rows, inputs, grid, steps, side.bias(bias, outputs)), grid.toString());
+            }
+        }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} x {2}")
+    @CsvSource({"1, 1, 1", "4, 6, 13", "13, 17, 1", "197, 64, 197", "65, 197, 64"})
+    void rowsAndColumnsOfAttentionMayHaveRangesOfTheirOwn(int n, int k, int m) {
+        CodeGrid fixed = CodesContractTest.uniform(8, 0.3f);
+        CodeGrid own = CodesContractTest.uniform(8, 1f / 15).with(RowScale.RANGE);
+        for (boolean transposed : new boolean[] {true, false}) {
+            for (CodeGrid left : rowGrids()) {
+                close(side -> attention(side, n, k, m, List.of(left), List.of(own), transposed), left.toString());
+                close(side -> attention(side, n, k, m, List.of(left), List.of(fixed), transposed), left.toString());
+            }
+            close(side -> attention(side, n, k, m, List.of(fixed), List.of(own), transposed), "columns");
+            close(side -> attention(side, n, k, m, List.of(CodesContractTest.levels().get(0).with(RowScale.SUM)), List.of(own),
+                    transposed), "sums and columns");
+        }
+    }
+
+    private static List<CodeGrid> rowGrids() {
+        return List.of(CodesContractTest.uniform(8, 0.9f / 15).with(RowScale.RANGE),
+                CodesContractTest.uniform(128, 1f / 255).with(RowScale.RANGE), CodesContractTest.uniform(2, 0.3f).with(RowScale.RANGE),
+                CodesContractTest.levels().get(0).with(RowScale.RANGE));
+    }
+
+    private void close(Function<Side, View> operation, String what) {
+        if (backend.device().backend().equals("cuda")) {
+            assertThrows(BackendException.class, () -> Side.run(backend, operation), what);
+            return;
+        }
+        double[] truth = Side.truth(operation);
+        double largest = Arrays.stream(truth).map(Math::abs).max().orElse(0);
+        Close.assertWithin(Side.run(backend, operation), truth, i -> 16 * Close.U * (Math.abs(truth[i]) + largest), what);
+    }
+
+    @Test
+    void onlyTheLeftOperandOfAttentionIsDividedByRowSums() {
+        CodeGrid grid = CodesContractTest.uniform(128, 0.02f);
+        CodeGrid sum = grid.with(RowScale.SUM);
+        assertThrows(IllegalArgumentException.class,
+                () -> Side.run(backend, side -> linear(side, 2, 4, sum, new float[] {1}, side.bias(false, 1))));
+        assertThrows(IllegalArgumentException.class,
+                () -> Side.run(backend, side -> attention(side, 2, 3, 4, List.of(grid), List.of(sum), true)));
     }
 
     private static View linear(Side side, int rows, int inputs, CodeGrid grid, float[] steps, java.util.Optional<Tensor> bias) {
@@ -63,7 +134,8 @@ class QuantizedProductsContractTest {
     void attentionOfCodesWithAGridForAllOrOneAHead(int n, int k, int m) {
         CodeGrid right = CodesContractTest.uniform(128, 0.0257f);
         for (CodeGrid left : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(128, 3, false),
-                CodesContractTest.softmaxTwin(8, 3, true))) {
+                CodesContractTest.softmaxTwin(8, 3, true), CodesContractTest.levels().get(0),
+                CodesContractTest.levels().get(3))) {
             for (boolean transposed : new boolean[] {true, false}) {
                 agrees(k, side -> attention(side, n, k, m, List.of(left), List.of(right), transposed), left,
                         one -> side -> attention(side, n, k, m, List.of(one), List.of(right), transposed));
@@ -173,7 +245,9 @@ class QuantizedProductsContractTest {
             Function<CodeGrid, Function<Side, View>> ofOneRange) {
         double[] truth = Side.truth(operation);
         List<double[]> parts = new ArrayList<>();
-        grid.ranges().forEach(range -> parts.add(Side.truth(ofOneRange.apply(CodeGrid.of(range)))));
+        for (int range = 0; range < grid.ranges().size(); range++) {
+            parts.add(Side.truth(ofOneRange.apply(CodesContractTest.range(grid, range))));
+        }
         // a path that cuts k adds pieces about as large as any result
         double piece = Arrays.stream(truth).map(Math::abs).max().orElse(0);
         Close.assertWithin(Side.run(backend, operation), truth, i -> {

@@ -21,6 +21,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** Reproducible operations give the same bits on every backend, and what they should up to a few roundings. */
 @EveryBackend
 class ReproducibleContractTest {
+    /** What a GPU's arithmetic answers where x86 answers {@link Float#NaN}. */
+    private static final float GPU_NAN = Float.intBitsToFloat(0x7fffffff);
     private static final double U = Close.U;
 
     private final Backend opened;
@@ -60,13 +62,13 @@ class ReproducibleContractTest {
     @Test
     void softmaxOfMaskedAndOfUndefinedNumbers() {
         Function<Side, View> softmax = side -> {
-            View x = side.upload(Tensor.of(Shape.of(3, 5), 3, -100, -86.9f, -87.1f, 1e30f, -1e30f, 0, 0, -0f, Float.MIN_VALUE,
-                    1, 2, Float.NaN, 4, 5));
+            View x = side.upload(Tensor.of(Shape.of(4, 5), 3, -100, -86.9f, -87.1f, 1e30f, -1e30f, 0, 0, -0f, Float.MIN_VALUE,
+                    1, 2, Float.NaN, 4, 5, 1, 2, GPU_NAN, 4, 5));
             side.backend.softmax(x, 1, x);
             return x;
         };
         double[] y = Side.run(backend, softmax);
-        assertTrue(Arrays.stream(y, 10, 15).allMatch(Double::isNaN), Arrays.toString(y));
+        assertTrue(Arrays.stream(y, 10, 20).allMatch(Double::isNaN), Arrays.toString(y));
         if (isPromised()) {
             assertArrayEquals(Side.run(other.reproducible(), softmax), y);
         }
@@ -122,7 +124,8 @@ class ReproducibleContractTest {
         byte[] codes = new byte[outputs * inputs];
         random.nextBytes(codes);
         for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f),
-                CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false))) {
+                CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false), CodesContractTest.levels().get(0),
+                CodesContractTest.levels().get(1))) {
             for (boolean bias : new boolean[] {true, false}) {
                 sameBits(side -> {
                     Optional<Tensor> b = side.bias(bias, outputs);
@@ -133,13 +136,50 @@ class ReproducibleContractTest {
                 });
             }
         }
-        for (CodeGrid left : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(128, 3, false))) {
+        CodeGrid uniform = CodesContractTest.uniform(128, 0.0213f);
+        CodeGrid twin = CodesContractTest.softmaxTwin(128, 3, false);
+        CodeGrid levels = CodesContractTest.levels().get(0);
+        for (List<CodeGrid> left : List.of(List.of(uniform), List.of(twin), List.of(levels), List.of(uniform.with(RowScale.SUM)),
+                List.of(twin.with(RowScale.SUM)), List.of(levels.with(RowScale.SUM)),
+                List.of(levels.with(RowScale.SUM), twin, twin.with(RowScale.SUM)))) {
             sameBits(side -> {
                 View c = side.scope.floats(2, 3, rows, outputs);
-                side.backend.matmul(side.normal(1, 2, 3, rows, inputs), List.of(left), side.normal(2, 2, 3, outputs, inputs).transpose(),
+                side.backend.matmul(side.normal(1, 2, 3, rows, inputs), left, side.normal(2, 2, 3, outputs, inputs).transpose(),
                         List.of(CodesContractTest.uniform(128, 0.0257f)), c);
                 return c;
             });
+        }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} in blocks of {2}")
+    @CsvSource({"1, 1, 1", "3, 6, 2", "13, 12, 4", "5, 24, 8", "197, 192, 64", "3, 384, 128", "2, 768, 256", "3, 3072, 1024",
+        "1, 4096, 4096"})
+    void hadamardTransforms(int rows, int columns, int block) {
+        sameBits(side -> {
+            View y = side.scope.floats(rows, columns);
+            side.backend.hadamard(side.normal(1, rows, columns), block, y);
+            return y;
+        });
+        // neither aligned nor a whole number of pieces
+        sameBits(side -> {
+            View x = side.normal(1, 3 * block + 1).slice(0, 1, 3 * block + 1);
+            side.backend.hadamard(x, block, x);
+            return x;
+        });
+    }
+
+    @ParameterizedTest(name = "{0} x {1}")
+    @CsvSource({"1, 1", "13, 7", "65, 197", "3, 1025"})
+    void whatCodesStandFor(int rows, int columns) {
+        for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(8, 3, false),
+                CodesContractTest.softmaxTwin(8, 3, true), CodesContractTest.levels().get(0), CodesContractTest.levels().get(1))) {
+            for (RowScale scale : List.of(RowScale.NONE, RowScale.SUM)) {
+                sameBits(side -> {
+                    View y = side.scope.floats(rows, columns);
+                    side.backend.decoded(side.normal(1, rows, columns), grid.with(scale), y);
+                    return y;
+                });
+            }
         }
     }
 

@@ -52,7 +52,7 @@ class ScoreContractTest {
 
     @ParameterizedTest(name = "{0} x {1} x {2}")
     @CsvSource({"1, 1, 1", "1, 17, 6", "13, 17, 6", "4, 65, 13", "197, 65, 17", "65, 197, 197", "1, 768, 12", "200, 1537, 12",
-        "700, 33, 576"})
+        "700, 33, 576", "637, 321, 381"})
     void aLinearLayerOfAnySize(int n, int k, int m) {
         agrees(ScoreProblem.linear(n, k, m), 6, 3);
         agrees(ScoreProblem.linear(n, k, m).with(Left.FLOAT), 6, 3);
@@ -69,7 +69,7 @@ class ScoreContractTest {
                 agrees(ScoreProblem.linear(65, 33, 24).with(left).with(distance).with(weighted, biased), 6, 4);
             }
         }
-        for (Left left : new Left[] {Left.UNIFORM, Left.SOFTMAX_TWIN, Left.SOFTMAX_NEAREST}) {
+        for (Left left : new Left[] {Left.UNIFORM, Left.SOFTMAX_TWIN, Left.SOFTMAX_NEAREST, Left.SOFTMAX_LEVELS}) {
             agrees(ScoreProblem.attention(2, 3, 33, 33, 17).with(left).with(distance).with(distance == Distance.SQUARED, false), 6, 4);
         }
     }
@@ -110,7 +110,30 @@ class ScoreContractTest {
         agrees(ScoreProblem.linear(65, 197, 48), bits, 4);
         agrees(ScoreProblem.linear(65, 197, 48).with(Left.GELU_TWIN), bits, 4);
         agrees(ScoreProblem.attention(2, 3, 50, 50, 17).with(Left.SOFTMAX_TWIN), bits, 4);
+        agrees(ScoreProblem.attention(2, 3, 50, 50, 17).with(Left.SOFTMAX_LEVELS), bits, 4);
         agrees(ScoreProblem.attention(2, 3, 50, 17, 50).with(Distance.COSINE), bits, 4);
+    }
+
+    @Test
+    void eitherOperandMayHaveItsCodesLookedUp() {
+        ScoreProblem problem = ScoreProblem.linear(65, 33, 24);
+        List<CodeGrid> levels = CodesContractTest.levels();
+        check(problem, Operand.LEFT, List.of(levels.get(3)), List.of(List.of(levels.get(0)), List.of(ScoreProblem.levels(5, 6))));
+        check(problem, Operand.RIGHT, List.of(levels.get(0)), List.of(List.of(levels.get(1)), List.of(levels.get(2)),
+                List.of(levels.get(3)), problem.rightGrids(6, 0, 1)));
+    }
+
+    @Test
+    void rowScalesAreNotScored() {
+        ScoreProblem problem = ScoreProblem.attention(1, 2, 5, 7, 6);
+        try (Side side = Side.of(backend)) {
+            MatmulProblem on = problem.on(side);
+            List<CodeGrid> left = problem.leftGrids(6, 0, 1);
+            List<CodeGrid> right = problem.rightGrids(6, 0, 1);
+            List<CodeGrid> sum = List.of(left.get(0).with(RowScale.SUM));
+            assertThrows(IllegalArgumentException.class, () -> backend.score(on, Operand.LEFT, right, List.of(left, sum), 0, 1));
+            assertThrows(IllegalArgumentException.class, () -> backend.score(on, Operand.RIGHT, sum, List.of(right), 0, 1));
+        }
     }
 
     @Test

@@ -19,7 +19,7 @@ import java.util.Random;
 record ScoreProblem(int images, int heads, int n, int k, int m, int columnGroups, Distance distance, boolean weighted,
         boolean biased, Left left, boolean transposed) {
 
-    enum Left { UNIFORM, FLOAT, GELU_TWIN, SOFTMAX_TWIN, SOFTMAX_NEAREST }
+    enum Left { UNIFORM, FLOAT, GELU_TWIN, SOFTMAX_TWIN, SOFTMAX_NEAREST, SOFTMAX_LEVELS }
 
     static ScoreProblem linear(int n, int k, int m) {
         return new ScoreProblem(1, 1, n, k, m, 1, Distance.SQUARED, true, true, Left.UNIFORM, true);
@@ -72,7 +72,7 @@ record ScoreProblem(int images, int heads, int n, int k, int m, int columnGroups
             numbers[i] = (float) switch (left) {
                 case UNIFORM, FLOAT -> number;
                 case GELU_TWIN -> number / (1 + Math.exp(-1.702 * number));
-                case SOFTMAX_TWIN, SOFTMAX_NEAREST -> Math.min(1, Math.exp(2 * number - 4));
+                case SOFTMAX_TWIN, SOFTMAX_NEAREST, SOFTMAX_LEVELS -> Math.min(1, Math.exp(2 * number - 4));
             };
         }
         return Tensor.of(Shape.of(batch, n, k), numbers);
@@ -123,9 +123,25 @@ record ScoreProblem(int images, int heads, int n, int k, int m, int columnGroups
                 case GELU_TWIN -> CodesContractTest.geluTwin(q, 0.17f / q, step, false);
                 case SOFTMAX_TWIN -> CodesContractTest.softmaxTwin(q, 1 + (candidate + group) % 6, false);
                 case SOFTMAX_NEAREST -> CodesContractTest.softmaxTwin(q, 1 + (candidate + group) % 6, true);
+                case SOFTMAX_LEVELS -> levels(bits, 4 + (candidate + group) % 6);
             });
         }
         return grids;
+    }
+
+    /** A grid of levels up to 1, equally far apart in their logarithms over so many octaves; all such grids have the same steps. */
+    static CodeGrid levels(int bits, int octaves) {
+        int count = 1 << bits;
+        float[] bounds = new float[count - 1];
+        byte[] coarse = new byte[count];
+        byte[] fine = new byte[count];
+        for (int level = 1; level < count; level++) {
+            double value = Math.pow(2, (double) (level + 1 - count) * octaves / count);
+            bounds[level - 1] = CodeTable.truncated((float) (value * Math.pow(2, -0.5 * octaves / count)));
+            boolean large = value * 127 >= 7.5;
+            (large ? coarse : fine)[level] = (byte) Math.round(value * 127 * (large ? 1 : 16));
+        }
+        return CodeGrid.of(new CodeTable(bounds, coarse, fine), 1f / 127, 1f / 127 / 16);
     }
 
     private static float step(double largest, int bits, int candidate, int group) {

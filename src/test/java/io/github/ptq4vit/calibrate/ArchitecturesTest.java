@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.artifact.Fingerprints;
+import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.BackendUnderTest;
@@ -85,10 +87,14 @@ class ArchitecturesTest {
     void aCalibratedNetworkIsWrittenReadAndCloseToItsOriginal(Architecture config, @TempDir Path folder) {
         VisionTransformer model = RandomVit.of(config, 1);
         Path out = folder.resolve("out");
-        CheckpointWriter writer = CheckpointWriter.open(out, Existing.REFUSE, model, "",
-                new Provenance(Map.of(), 0, List.of(), "", "", "", Map.of()));
-        CalibrationResult result = Calibrator.of(model).on(backend).config(CONFIG).onUnit(writer::unit).run(images(config));
-        writer.finish();
+        String none = Fingerprints.ofIds(List.of());
+        CalibrationResult result;
+        try (OutputFolder target = OutputFolder.open(out, Existing.REFUSE)) {
+            CheckpointWriter writer = CheckpointWriter.open(target, model, "",
+                    new Provenance(Map.of(), 0, List.of(), none, none, none, Map.of()));
+            result = Calibrator.of(model).on(backend).config(CONFIG).onUnit(writer::unit).run(images(config));
+            writer.finish();
+        }
         assertEquals(config.layers().stream().map(Layer::name).toList(), result.layers().stream().map(QuantizedLayer::name).toList());
         Checkpoint checkpoint = Checkpoint.read(out);
         assertEquals(config, checkpoint.model().model().config());
@@ -106,7 +112,7 @@ class ArchitecturesTest {
             assertTrue(error > 0 && error <= LOSS * power, config.name() + ": relative squared error " + error / power);
         }
         float[] logits = reproducible(backend, checkpoint, pixels);
-        BackendUnderTest.quickGpu().forEach(gpu -> {
+        BackendUnderTest.quickGpus().forEach(gpu -> {
             try (Backend other = gpu.open().get()) {
                 assertArrayEquals(logits, reproducible(other, checkpoint, pixels), "the same bits with every backend");
             }

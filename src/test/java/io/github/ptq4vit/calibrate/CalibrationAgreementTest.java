@@ -60,7 +60,7 @@ class CalibrationAgreementTest {
     }
 
     private static Stream<BackendUnderTest> backends() {
-        return Stream.concat(Stream.of(new BackendUnderTest("cpu", () -> new CpuBackend(2))), BackendUnderTest.quickGpu());
+        return Stream.concat(Stream.of(new BackendUnderTest("cpu", () -> new CpuBackend(2))), BackendUnderTest.quickGpus());
     }
 
     private void calibrate(GoldenFolder folder, GoldenRun run, BackendUnderTest subject) {

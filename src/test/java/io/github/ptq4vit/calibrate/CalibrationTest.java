@@ -128,7 +128,7 @@ class CalibrationTest {
 
     @Test
     void theDrawsOfAnImageDependOnItsNameAndNotOnItsPlaceOrCompany() {
-        LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8));
+        LossGradient loss = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 8).loss().orElseThrow();
         float[] logits = {0.3f, 0.1f, 0.2f, -0.1f, 0f, 0.4f};
         assertTrue(Arrays.deepEquals(loss.at("a", logits), loss.at("a", logits)));
         assertFalse(Arrays.deepEquals(loss.at("a", logits), loss.at("b", logits)));
@@ -160,7 +160,8 @@ class CalibrationTest {
     void seedsAndImagesAreIndependentOfEachOther() {
         int images = 4000;
         CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 1);
-        LossGradient[] seeds = {new LossGradient(config), new LossGradient(config.withSeed(1)), new LossGradient(config.withSeed(1L << 32))};
+        LossGradient[] seeds = {config.loss().orElseThrow(), config.withSeed(1).loss().orElseThrow(),
+            config.withSeed(1L << 32).loss().orElseThrow()};
         int[] equal = new int[3];
         for (int image = 0; image < images; image++) {
             boolean sameSigns = sameSigns(seeds[0], "image " + image);
@@ -185,7 +186,7 @@ class CalibrationTest {
         double[] p = Predictions.softmax(logits);
         int images = 4000;
         for (int draws = 1; draws <= 8; draws++) {
-            LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, draws));
+            LossGradient loss = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, draws).loss().orElseThrow();
             double[] sums = new double[p.length];
             double[] sumsOfSquares = new double[p.length];
             for (int image = 0; image < images; image++) {
@@ -208,7 +209,7 @@ class CalibrationTest {
 
     @Test
     void ofACertainPredictionThereIsNoGradient() {
-        LossGradient loss = new LossGradient(CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 4));
+        LossGradient loss = CalibrationConfig.ptq4vit(BITS).withGradients(GradientSource.FISHER, 4).loss().orElseThrow();
         for (float[] gradient : loss.at("image", new float[] {0, 1000, 0})) {
             assertArrayEquals(new float[3], gradient, 0);
         }

@@ -2,6 +2,7 @@ package io.github.ptq4vit.calibrate;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
@@ -32,7 +33,7 @@ class CudaCalibrationTest {
     private static final double END_TO_END = 2 * CalibrationAgreementTest.HESSIAN_SCORE;
 
     static Stream<BackendUnderTest> gpu() {
-        return BackendUnderTest.quickGpu();
+        return BackendUnderTest.quickGpus();
     }
 
     @ParameterizedTest(name = "{0}")
@@ -127,6 +128,27 @@ class CudaCalibrationTest {
                     }
                 }
             }
+        }
+    }
+
+    /** Scores that overflow make softmax undefined, and nothing else in the network is. */
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("gpu")
+    void undefinedProbabilitiesAreToldAndNotTakenForNumbers(BackendUnderTest gpu) {
+        VitConfig shape = new VitConfig("small", 24, 8, 3, 48, 1, 3, 96, 7, false, 1e-6f);
+        VisionTransformer model = RandomVit.of(shape, 1);
+        String name = "blocks.0.attn.qkv.weight";
+        float[] weights = model.tensors().get(name).toArray();
+        // queries and keys of about 1e20, values as they are
+        for (int i = 0; i < weights.length / 3 * 2; i++) {
+            weights[i] *= 1e20f;
+        }
+        VisionTransformer overflowing = RandomVit.with(model, name, Tensor.of(model.tensors().get(name).shape(), weights));
+        CalibrationImages images = images(RandomVit.images(shape, 2, 2), 2);
+        try (Backend backend = gpu.open().get()) {
+            CalibrationException e = assertThrows(CalibrationException.class, () -> calibrate(backend, overflowing, images,
+                    CalibrationConfig.ptq4vit(new BitWidths(8, 8))));
+            assertTrue(e.getMessage().contains("finite") || e.getMessage().contains("NaN"), e.getMessage());
         }
     }
 

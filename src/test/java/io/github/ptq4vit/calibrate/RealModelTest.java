@@ -85,7 +85,7 @@ class RealModelTest {
     }
 
     private static BackendUnderTest gpu() {
-        return BackendUnderTest.quickGpu().findFirst().orElseThrow();
+        return BackendUnderTest.quickGpus().findFirst().orElseThrow();
     }
 
     private static double meanSquare(Tensor a, Tensor b) {

@@ -57,7 +57,7 @@ class SearchAgreementTest {
 
     private final Backend integers = new CpuBackend(2);
     private final Backend floats = CpuBackend.withFloatProducts(2);
-    private final List<Backend> gpus = BackendUnderTest.quickGpu().map(gpu -> gpu.open().get()).toList();
+    private final List<Backend> gpus = BackendUnderTest.quickGpus().map(gpu -> gpu.open().get()).toList();
     private final List<GoldenFolder> folders = GoldenFolder.folders().stream().map(GoldenFolder::open).toList();
     /** Worst deviation over its bound, by folder and metric. */
     private final Map<String, Double> margins = new TreeMap<>();

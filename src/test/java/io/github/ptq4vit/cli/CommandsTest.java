@@ -11,6 +11,7 @@ import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
+import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.model.ModelReader;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -31,6 +32,7 @@ class CommandsTest extends TinyInput {
         assertEquals(14, made.required("layers").intValue());
         assertTrue(made.required("seconds").doubleValue() >= made.required("search_seconds").doubleValue());
         assertTrue(made.required("peak_memory_bytes").longValue() > 1_000_000);
+        assertTrue(made.required("divergence").doubleValue() > 0 && made.required("divergence").doubleValue() < 1);
         assertEquals("cpu", made.required("backend").textValue());
         assertEquals(out.toString(), made.required("out").textValue());
         Path moved = Files.move(out, folder.resolve("moved"));
@@ -46,6 +48,27 @@ class CommandsTest extends TinyInput {
         assertEquals(result.required("top1").doubleValue() - result.required("only_quantized_right").doubleValue(),
                 result.required("float_top1").doubleValue() - result.required("only_float_right").doubleValue(), 1e-12);
         assertTrue(result.required("images_per_second").doubleValue() > 0);
+    }
+
+    @Test
+    void bestIsCalibratedWithItsOptionsAndEvaluated() throws IOException {
+        for (String[] options : new String[][] {{}, {"--activations", "dynamic"}, {"--without", "hadamard,error-feedback"}}) {
+            Path own = folder.resolve("best" + options.length + String.join("", options));
+            Object[] all = Stream.concat(Stream.of("--preset", "best", "--w-bits", 4, "--a-bits", 4, "--count", 6, "--json"),
+                    Arrays.stream(options)).toArray();
+            JsonNode made = json(calibrate(own, all));
+            assertTrue(made.required("divergence").doubleValue() < 1);
+            JsonNode result = json(CommandLineRun.of("evaluate", "--model", own, "--against", model, "--images", images,
+                    "--labels", labels, "--json"));
+            // the folder alone gives what the calibration measured
+            assertEquals(made.required("divergence").doubleValue(), result.required("divergence").doubleValue(), 1e-6);
+        }
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "ptq4vit", "--activations", "dynamic")
+                .failed(2, "--activations");
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "best", "--metric", "cosine")
+                .failed(2, "--metric");
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "best", "--without", "hadamad")
+                .failed(2, "hadamad");
     }
 
     @Test
@@ -86,13 +109,15 @@ class CommandsTest extends TinyInput {
         calibrate(out).succeeded();
         Checkpoint whole = Checkpoint.read(out);
         Path cut = folder.resolve("cut");
-        CheckpointWriter writer = CheckpointWriter.open(cut, Existing.REFUSE,
-                ModelReader.read(model, OptionalInt.empty()), whole.transform(), whole.provenance());
-        TinyModel.units(whole.model().layers()).forEach((unit, layers) -> {
-            if (unit.equals("head") || unit.equals("blocks.0")) {
-                writer.unit(unit, layers);
-            }
-        });
+        try (OutputFolder target = OutputFolder.open(cut, Existing.REFUSE)) {
+            CheckpointWriter writer = CheckpointWriter.open(target, ModelReader.read(model, OptionalInt.empty()), whole.transform(),
+                    whole.provenance());
+            TinyModel.units(whole.model().layers()).forEach((unit, layers) -> {
+                if (unit.equals("head") || unit.equals("blocks.0")) {
+                    writer.unit(unit, layers);
+                }
+            });
+        }
         CommandLineRun.of("evaluate", "--model", cut, "--images", images, "--labels", labels)
                 .failed(1, cut, "2 of 4 units", "--resume");
         calibrate(cut).failed(1, cut, "--resume");
@@ -118,7 +143,7 @@ class CommandsTest extends TinyInput {
     }
 
     @Test
-    void quickstartComparesBothPresetsAtThreeWidths() throws IOException {
+    void quickstartComparesAllPresetsAtThreeWidths() throws IOException {
         Path example = Files.createDirectories(folder.resolve("home/examples/characters"));
         Files.copy(model, example.resolve("model.safetensors"));
         TinyModel.images(example.resolve("calibration"), 4);
@@ -126,10 +151,10 @@ class CommandsTest extends TinyInput {
         System.setProperty("ptq4vit.home", folder.resolve("home").toString());
         try {
             JsonNode result = json(CommandLineRun.of("quickstart", "--json", "--count", 4, "--out", out));
-            assertEquals(6, result.required("rows").size());
+            assertEquals(9, result.required("rows").size());
             assertEquals(6, result.required("images").intValue());
-            JsonNode last = result.required("rows").get(5);
-            assertEquals("ptq4vit 4", last.required("preset").textValue() + " " + last.required("weight_bits"));
+            JsonNode last = result.required("rows").get(8);
+            assertEquals("best 4", last.required("preset").textValue() + " " + last.required("weight_bits"));
             assertEquals(100 * (last.required("top1").doubleValue() - result.required("float_top1").doubleValue()),
                     last.required("difference_points").doubleValue(), 1e-9);
             assertEquals(4, Checkpoint.read(out.resolve("base-w4a4")).model().layers().get(1).right().get(0).bits());

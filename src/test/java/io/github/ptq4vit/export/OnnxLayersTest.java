@@ -17,12 +17,9 @@ import io.github.ptq4vit.model.Arithmetic;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pooling;
-import io.github.ptq4vit.model.PrefixTokens;
 import io.github.ptq4vit.model.RandomVit;
-import io.github.ptq4vit.model.SwinConfig;
+import io.github.ptq4vit.model.SmallArchitectures;
 import io.github.ptq4vit.model.VisionTransformer;
-import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.TwinRule;
 import io.github.ptq4vit.tensor.Tensor;
@@ -60,18 +57,7 @@ class OnnxLayersTest {
     }
 
     static List<Architecture> architectures() {
-        PrefixTokens classToken = new PrefixTokens(true, false, 0, true);
-        return List.of(
-                new VitConfig("vit", 32, 8, 3, 24, 2, 3, 48, 7, false, 1e-6f),
-                new VitConfig("distilled", 32, 8, 3, 24, 2, 3, 48, 7, true, 1e-6f),
-                new VitConfig("representation", 32, 8, 3, 24, 1, 2, 48, 7, classToken, Pooling.CLASS_TOKEN, 1, false, 20, 1e-6f),
-                new VitConfig("deit3", 32, 8, 3, 24, 2, 3, 48, 7, new PrefixTokens(true, false, 0, false), Pooling.CLASS_TOKEN,
-                        1, true, 0, 1e-6f),
-                new VitConfig("registers", 32, 8, 3, 24, 1, 2, 48, 7, new PrefixTokens(true, false, 4, true),
-                        Pooling.MEAN_THEN_NORM, 1, false, 0, 1e-6f),
-                new VitConfig("mean", 32, 8, 3, 24, 1, 2, 48, 7, new PrefixTokens(false, false, 0, true),
-                        Pooling.NORM_THEN_MEAN, 1, false, 0, 1e-6f),
-                new SwinConfig("swin", 48, 4, 3, 12, List.of(2, 2), List.of(2, 3), 3, 4, 7, 1e-5f));
+        return SmallArchitectures.all();
     }
 
     static Stream<Arguments> quantisations() {

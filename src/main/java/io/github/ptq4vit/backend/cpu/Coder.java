@@ -40,7 +40,9 @@ final class Coder {
     /** Writes the codes of {@code count} numbers in one range of a grid. */
     void encode(Worker worker, long numbers, long count, CodeGrid grid, int index, long codes) {
         CodeRange range = grid.ranges().get(index);
-        if (grid.nearest()) {
+        if (grid.table().isPresent()) {
+            TableCoder.encode(form, numbers, 1, Math.toIntExact(count), grid.table().get(), index, codes, new int[1]);
+        } else if (grid.nearest()) {
             encodeNearest(numbers, Math.toIntExact(count), grid, index, codes);
         } else if (range.isUnlimited()) {
             divide(worker, numbers, count, range, codes, 0);

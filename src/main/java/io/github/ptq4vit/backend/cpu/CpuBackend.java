@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
@@ -14,6 +15,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.IntStream;
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.Pointer;
@@ -36,6 +38,9 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     private final IntegerPath path;
     private final CpuProducts products;
     private final CpuScorer scorer;
+    /** Owns what every user of the backend needs again. */
+    private final CpuScope constants;
+    private final Map<Integer, View> hadamards;
 
     /** Takes all processors. */
     public CpuBackend() {
@@ -53,6 +58,8 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         this.path = path;
         this.products = new CpuProducts(path);
         this.scorer = new CpuScorer(heap, workers, path);
+        this.constants = new CpuScope(heap);
+        this.hadamards = new ConcurrentHashMap<>();
     }
 
     /** The same device for a subclass. */
@@ -62,6 +69,8 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         this.path = shared.path;
         this.products = shared.products;
         this.scorer = shared.scorer;
+        this.constants = shared.constants;
+        this.hadamards = shared.hadamards;
     }
 
     /** The backend as it is on processors whose int8 products are not exact, whatever this one can do. */
@@ -290,6 +299,40 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     }
 
     @Override
+    public void decoded(View x, CodeGrid grid, View y) {
+        Decoder.decode(CpuBuffer.floats(x), x.size(-1), grid, CpuBuffer.floats(y));
+    }
+
+    @Override
+    public void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
+        int rows = Math.toIntExact(x.elements() / block);
+        long copy = Worker.current().scratch("hadamard", x.elements() * Float.BYTES);
+        View matrix = hadamards.computeIfAbsent(block, this::hadamardMatrix);
+        Layout flat = Layout.dense(F32, rows, block);
+        Worker.current().product(new Worker.Product(flat, Layout.of(matrix), false, flat, Epilogue.NONE)).primitive()
+                .run(dense(x), CpuBuffer.address(matrix), copy);
+        Pointer.memcpy(new Address(dense(y)), new Address(copy), x.elements() * Float.BYTES);
+    }
+
+    private View hadamardMatrix(int block) {
+        View matrix = constants.floats(block, block);
+        float[] numbers = new float[block * block];
+        for (int i = 0; i < block; i++) {
+            numbers[i * block + i] = 1;
+        }
+        HostOperations.hadamard(numbers, numbers.length, block);
+        CpuBuffer.floats(matrix).put(numbers);
+        return matrix;
+    }
+
+    @Override
+    public double[] squaredErrors(View a, View b, Optional<View> w) {
+        return Decoder.squaredErrors(CpuBuffer.floats(a), CpuBuffer.floats(b), w.map(CpuBuffer::floats), a.size(1),
+                Math.toIntExact(a.elements() / a.size(0) / a.size(1)));
+    }
+
+    @Override
     public float[] maxima(View x, boolean absolute) {
         return Reductions.maxima(CpuBuffer.floats(x), x.size(0), x.size(1), Math.toIntExact(x.elements() / x.size(0) / x.size(1)),
                 absolute);
@@ -312,6 +355,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     @Override
     public void close() {
         workers.close();
+        constants.close();
         heap.close();
     }
 

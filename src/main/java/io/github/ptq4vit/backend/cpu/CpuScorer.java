@@ -152,6 +152,8 @@ final class CpuScorer {
         if (from < 0 || to > problem.units() || from >= to) {
             throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
         }
+        fixed.forEach(CodeGrid::requireRows);
+        candidates.forEach(grids -> grids.forEach(CodeGrid::requireRows));
         List<List<CodeGrid>> rights = searched == Operand.RIGHT ? candidates : List.of(fixed);
         for (List<CodeGrid> grids : rights) {
             for (CodeGrid grid : grids) {

@@ -9,6 +9,8 @@ package io.github.ptq4vit.backend.cpu;
 final class FixedOrder {
     /** Adding 1.5 * 2^23 rounds a number to an integer and leaves that in the lowest bits. */
     private static final float INTEGERS = 12582912f;
+    /** The bits of 1. */
+    private static final int ONE = 0x3f800000;
     private static final int LANES = 32;
     /** Rows of the right factor that are taken at a time: they stay in the first cache. A multiple of four. */
     private static final int DEPTH = 48;
@@ -143,10 +145,10 @@ final class FixedOrder {
         }
     }
 
-    /** {@code x *= 2^n}, by adding n to the exponent. */
+    /** {@code x *= 2^n} of n from -126 on; n added to the exponent would make a large number of some NaNs. */
     private static void raise(float[] x, int count, float[] shifted) {
         for (int i = 0; i < count; i++) {
-            x[i] = Float.intBitsToFloat(Float.floatToRawIntBits(x[i]) + (Float.floatToRawIntBits(shifted[i]) << 23));
+            x[i] *= Float.intBitsToFloat((Float.floatToRawIntBits(shifted[i]) << 23) + ONE);
         }
     }
 

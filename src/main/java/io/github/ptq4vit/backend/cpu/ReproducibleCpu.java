@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import java.nio.FloatBuffer;
@@ -78,6 +79,12 @@ final class ReproducibleCpu extends CpuBackend {
     @Override
     public void gelu(View x, View y) {
         pieces(x, y, PIECE, FixedOrder::gelu);
+    }
+
+    @Override
+    public void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
+        pieces(x, y, x.size(-1), (functions, row, count) -> HostOperations.hadamard(row, count, block));
     }
 
     /** Takes x to y in pieces of so many numbers. */

@@ -112,7 +112,7 @@ final class TileScorer {
      */
     private boolean multipliesFirstRangeApart() {
         return inputs.searched == Operand.LEFT && inputs.ranges == 2 && inputs.isElementwise()
-                && !inputs.leftGrid(0, head).nearest() && inputs.leftGrid(0, head).ranges().get(0).isUnlimited();
+                && inputs.leftGrid(0, head).isFirstRangeApart();
     }
 
     /** The output less the bias and the product of the first range: what the second range should give. */

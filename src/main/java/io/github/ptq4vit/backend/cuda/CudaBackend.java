@@ -5,7 +5,9 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
@@ -13,6 +15,7 @@ import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import jcuda.driver.JCudaDriver;
@@ -22,8 +25,10 @@ import jcuda.driver.JCudaDriver;
  * brings numbers to the host waits. Where there are several GPUs, they share the candidates of a search.
  */
 public sealed class CudaBackend implements Backend permits ReproducibleCuda {
-    /** What part of the free memory arrays may take that only wait. */
+    /** What part of the memory arrays may take that only wait. */
     private static final int MOST_WAITING = 8;
+    /** Numbers that a block of threads exchanges, see {@code cuda-kernels/hadamard.cu}. */
+    private static final int LARGEST_HADAMARD_BLOCK = 1024;
 
     private final CudaDevices devices;
     private final CudaDevice device;
@@ -102,6 +107,14 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
         return CudaLibraries.load().hasDriver();
     }
 
+    /** What a user may want to know of this backend beside its device: how long its kernels took to load, and the libraries. */
+    public List<String> details() {
+        List<String> lines = new ArrayList<>(List.of(String.format(Locale.ROOT, "kernels compiled by the driver, or found in its"
+                + " cache, in %.1f s", device.compileSeconds())));
+        lines.addAll(libraries());
+        return lines;
+    }
+
     /** The libraries' files for a user, and what is missing of them. */
     public static List<String> libraries() {
         CudaInstallation installation = CudaLibraries.load();
@@ -142,14 +155,15 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
 
     @Override
     public Optional<Scope> hostInstead(long bytes) {
-        return bytes > device.memory().availableBytes() / MOST_WAITING ? Optional.of(new HostScope(device)) : Optional.empty();
+        return bytes > device.memory().plannedBytes() / MOST_WAITING ? Optional.of(new HostScope(device)) : Optional.empty();
     }
 
     /**
      * Runs the part on this thread, on ranges as large as the memory allows: launches are what costs, not images. How much a
      * part takes is known to nobody but itself, and a part that accumulates must not be done twice; so the first item goes
-     * alone, its peak is measured, and the rest is cut to fit. The ranges are powers of two unless all the rest fits, so that
-     * a little more or less free memory rarely changes the shapes of products, and with them roundings.
+     * alone, its peak is measured, and the rest is cut to fit, into powers of two unless all the rest fits. Where it is cut
+     * depends on the shapes and on how much memory the device has, never on how much of it is free: shapes of products decide
+     * how cuBLAS rounds, and the same device gives the same bytes whatever else runs on it.
      */
     @Override
     public void parallel(int items, Part part) {
@@ -170,8 +184,7 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
         if (bytesAnItem == 0) {
             return items;
         }
-        // a tenth is left to rounding, to pieces of other sizes, and to cuBLAS
-        long fit = device.memory().availableBytes() / 10 * 9 / bytesAnItem;
+        long fit = device.memory().plannedBytes() / bytesAnItem;
         return fit >= items ? items : (int) Long.highestOneBit(Math.max(1, fit));
     }
 
@@ -338,6 +351,38 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
             device.launch(Kernel.QUANTIZE_DENSE_S8).view(floats(x)).view(CudaBuffer.dense(codes, DataType.INT8))
                     .count(x.elements()).address(GridTable.upload(device, scope, List.of(grid))).integer(range).over(vectors(x));
         }
+    }
+
+    @Override
+    public void decoded(View x, CodeGrid grid, View y) {
+        try (CudaScope scope = new CudaScope(device.memory())) {
+            long grids = GridTable.upload(device, scope, List.of(grid));
+            if (grid.rows() == RowScale.SUM) {
+                device.launch(Kernel.DECODE_ROWS_F32).view(floats(x)).view(like(y, x)).count(rows(x)).integer(x.size(-1))
+                        .address(grids).overRows(rows(x));
+            } else {
+                device.launch(Kernel.DECODE_DENSE_F32).view(floats(x)).view(like(y, x)).count(x.elements()).address(grids)
+                        .over(vectors(x));
+            }
+        }
+    }
+
+    @Override
+    public void hadamard(View x, int block, View y) {
+        HostOperations.requireBlock(block, x.size(-1));
+        float factor = HostOperations.hadamardFactor(block);
+        int first = Math.min(block, LARGEST_HADAMARD_BLOCK);
+        device.launch(Kernel.HADAMARD_BLOCKS_F32).view(floats(x)).view(like(y, x)).count(x.elements()).integer(first)
+                .number(first == block ? factor : 1).over(vectors(x));
+        for (int half = first; half < block; half *= 2) {
+            device.launch(Kernel.HADAMARD_STAGE_F32).view(y).count(y.elements()).integer(half)
+                    .number(2 * half == block ? factor : 1).over(y.elements() / 2);
+        }
+    }
+
+    @Override
+    public double[] squaredErrors(View a, View b, Optional<View> w) {
+        return reductions.squaredErrors(floats(a), like(b, a), w.map(weights -> like(weights, a)));
     }
 
     @Override

@@ -10,16 +10,19 @@ import java.util.EnumMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntSupplier;
+import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
+import jcuda.driver.CUjit_option;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
+import jcuda.driver.JITOptions;
 
 /** One GPU: its primary context, one stream that everything runs on in order, the kernels and the memory. */
 final class CudaDevice implements AutoCloseable {
@@ -29,6 +32,7 @@ final class CudaDevice implements AutoCloseable {
     private static final int OLDEST_DEVICE = 75;
     /** From which compute capability on kernels multiply codes on tensor cores. */
     static final int TENSOR_CORE_KERNELS = 80;
+    private static final int JIT_LOG_BYTES = 4096;
     /** Shared memory for the little that kernels with dynamic one declare. */
     private static final int SHARED_BYTES_LEFT = 1024;
 
@@ -47,6 +51,7 @@ final class CudaDevice implements AutoCloseable {
     private final DeviceMemory memory;
     private final Transfers transfers;
     private final Optional<KernelTimes> times;
+    private double compileSeconds;
     private String lastLaunch = "none yet";
     private boolean closed;
 
@@ -120,13 +125,22 @@ final class CudaDevice implements AutoCloseable {
         } catch (IOException e) {
             throw new BackendException("The kernels " + resource + " cannot be read", e);
         }
-        // the driver reads up to a zero byte
-        int result = JCudaDriver.cuModuleLoadData(module, Arrays.copyOf(ptx, ptx.length + 1));
+        JITOptions options = new JITOptions();
+        options.putInt(CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, JIT_LOG_BYTES);
+        options.putBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER, new byte[JIT_LOG_BYTES]);
+        long started = System.nanoTime();
+        // the driver reads up to a zero byte; it compiles for the device, or takes what its cache has of an earlier start
+        int result = JCudaDriver.cuModuleLoadDataJIT(module, Pointer.to(Arrays.copyOf(ptx, ptx.length + 1)), options);
+        compileSeconds = (System.nanoTime() - started) / 1e9;
         if (result == CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION) {
             throw new BackendException("The NVIDIA driver (CUDA " + version(driver) + ") is too old for the kernels "
                     + resource + "; install driver R525 or later");
         }
-        CudaErrors.check(result, "Loading the kernels " + resource + " on " + words());
+        if (result != CUresult.CUDA_SUCCESS) {
+            String log = options.getString(CUjit_option.CU_JIT_ERROR_LOG_BUFFER).strip().replaceAll("\\s+", " ");
+            throw new BackendException("Loading the kernels " + resource + " on " + words() + " failed: " + CudaErrors.words(result)
+                    + (log.isEmpty() ? "" : "; the driver's compiler says: " + log));
+        }
         for (Kernel kernel : Kernel.values()) {
             CUfunction function = new CUfunction();
             CudaErrors.check(JCudaDriver.cuModuleGetFunction(function, module, kernel.entry()), "Looking for kernel "
@@ -225,6 +239,11 @@ final class CudaDevice implements AutoCloseable {
 
     int multiprocessors() {
         return multiprocessors;
+    }
+
+    /** How long the driver took to compile the kernels, or to find them in its cache. */
+    double compileSeconds() {
+        return compileSeconds;
     }
 
     /** Version of CUDA that the driver knows, as {@code 12.4}. */

@@ -24,12 +24,17 @@ final class CudaErrors {
         }
     }
 
-    /** The driver's name and description of an error. */
+    /** An error's number, and the driver's name and description of it where it has them; a stub of the driver has none. */
     static String words(int result) {
+        if (result == CUresult.CUDA_ERROR_STUB_LIBRARY) {
+            return "error " + result + " (the libcuda.so.1 that was loaded is a stub to link with and no driver: install NVIDIA's"
+                    + " driver, and leave folders named stubs out of LD_LIBRARY_PATH)";
+        }
         String[] name = {null};
         String[] description = {null};
-        JCudaDriver.cuGetErrorName(result, name);
-        JCudaDriver.cuGetErrorString(result, description);
-        return (name[0] == null ? "error " + result : name[0]) + (description[0] == null ? "" : " (" + description[0] + ")");
+        // without success nothing was written, whatever the arrays hold
+        boolean named = JCudaDriver.cuGetErrorName(result, name) == CUresult.CUDA_SUCCESS && name[0] != null;
+        boolean described = JCudaDriver.cuGetErrorString(result, description) == CUresult.CUDA_SUCCESS && description[0] != null;
+        return (named ? name[0] : "error " + result) + (described ? " (" + description[0] + ")" : "");
     }
 }

@@ -90,9 +90,12 @@ final class DeviceMemory implements AutoCloseable {
         peakBytes = liveBytes;
     }
 
-    /** Bytes that can still be handed out, as far as the driver knows. */
-    synchronized long availableBytes() {
-        return device.freeBytes() + idleBytes;
+    /**
+     * Bytes that may still be handed out if this program has three quarters of the device's memory, whatever others have: the
+     * same on every run. The rest is for rounding, for pieces of other sizes, for cuBLAS and for a display.
+     */
+    synchronized long plannedBytes() {
+        return Math.max(0, device.totalBytes() / 4 * 3 - liveBytes);
     }
 
     /** Gives idle pieces back to the driver. */

@@ -1,28 +1,75 @@
 package io.github.ptq4vit.backend.cuda;
 
+import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
+import io.github.ptq4vit.backend.CodeTable;
+import io.github.ptq4vit.backend.RowScale;
 import java.nio.ByteBuffer;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
-/** Grids as the kernels read them: {@code CodeGrid} of {@code cuda-kernels/codes.cuh}, one after the other. */
+/**
+ * Grids as the kernels read them: {@code CodeGrid} of {@code cuda-kernels/codes.cuh}, one after the other, and behind them
+ * each {@code CodeTable} that they look codes up in.
+ */
 final class GridTable {
-    /** Size of one in bytes: two ranges of five words, their number, and whether the nearest rule holds. */
-    static final int BYTES = 12 * Integer.BYTES;
+    /** Size of a grid in bytes: two ranges of five words, and four more. */
+    private static final int GRID_BYTES = 14 * Integer.BYTES;
+    /** Places for bounds, and for the codes of a range. */
+    private static final int LEVELS = 256;
+    /** What a cache reads at a time, of which a table begins one. */
+    private static final int LINE = 128;
+    private static final int TABLE_BYTES = LEVELS * Float.BYTES + 2 * LEVELS + LINE;
 
     private GridTable() {
     }
 
-    /** Copies grids to memory that the scope owns; returns its address. */
+    /**
+     * Copies grids to memory that the scope owns; returns its address.
+     *
+     * @throws BackendException if rows have ranges of their own, which no kernel computes
+     */
     static long upload(CudaDevice device, CudaScope scope, List<CodeGrid> grids) {
-        return Tables.upload(device, scope, (long) grids.size() * BYTES, words -> grids.forEach(grid -> write(grid, words)));
+        if (grids.stream().anyMatch(grid -> grid.rows() == RowScale.RANGE)) {
+            throw new BackendException("The CUDA backend has no kernels for dynamic activations (rows with ranges of their own);"
+                    + " use --backend cpu, or a model with static activations");
+        }
+        List<CodeTable> tables = grids.stream().flatMap(grid -> grid.table().stream()).distinct().toList();
+        int first = (grids.size() * GRID_BYTES + LINE - 1) / LINE * LINE;
+        Map<CodeTable, Integer> places = new HashMap<>();
+        tables.forEach(table -> places.put(table, first + places.size() * TABLE_BYTES));
+        return Tables.upload(device, scope, first + (long) tables.size() * TABLE_BYTES, words -> {
+            grids.forEach(grid -> write(grid, grid.table().map(places::get).orElse(0), words));
+            places.forEach((table, place) -> write(table, words.position(place)));
+        });
     }
 
-    private static void write(CodeGrid grid, ByteBuffer words) {
+    private static void write(CodeGrid grid, int table, ByteBuffer words) {
         for (int range = 0; range < 2; range++) {
             CodeRange r = grid.ranges().get(Math.min(range, grid.ranges().size() - 1));
             words.putFloat(r.step()).putFloat(r.from()).putFloat(r.to()).putInt(r.min()).putInt(r.max());
         }
-        words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0);
+        words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0).putInt(grid.rows() == RowScale.SUM ? 1 : 0)
+                .putInt(table);
+    }
+
+    private static void write(CodeTable table, ByteBuffer words) {
+        // so many comparisons tell 2^depth levels apart
+        int depth = Integer.SIZE - Integer.numberOfLeadingZeros(table.levels() - 1);
+        words.putFloat(Float.NaN);
+        for (int node = 1; node < LEVELS; node++) {
+            int step = Integer.numberOfTrailingZeros(Integer.highestOneBit(node));
+            int inStep = node - (1 << step);
+            int bound = step < depth ? ((2 * inStep + 1) << (depth - 1 - step)) - 1 : LEVELS;
+            words.putFloat(bound < table.levels() - 1 ? table.bound(bound) : Float.NaN);
+        }
+        for (int range = 0; range < 2; range++) {
+            for (int level = 0; level < LEVELS; level++) {
+                words.put((byte) (range < table.ranges() && level < table.levels() ? table.code(range, level) : 0));
+            }
+        }
+        words.putInt(depth);
     }
 }

@@ -4,27 +4,56 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Buffer;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.View;
+import java.util.ArrayList;
+import java.util.List;
 import jcuda.Pointer;
 import jcuda.driver.CUresult;
 import jcuda.driver.JCudaDriver;
 
-/** A piece of the host's memory, pinned: the device reads and writes it at full speed while it does something else. */
+/**
+ * An array in the host's memory, pinned: the device reads and writes it at full speed while it does something else. It consists
+ * of pieces, because JCuda puts a direct buffer around each, which ends below 2 GiB.
+ */
 final class HostBuffer implements Buffer {
+    /** 1 GiB. */
+    private static final long LARGEST_PIECE = 1L << 30;
+
     private final DataType type;
     private final long elements;
-    private final Pointer pointer = new Pointer();
+    private final long pieceBytes;
+    private final List<Pointer> pieces = new ArrayList<>();
     private boolean released;
 
     HostBuffer(DataType type, long elements, CudaDevice device) {
+        this(type, elements, device, LARGEST_PIECE);
+    }
+
+    /** Of pieces of so many bytes. */
+    HostBuffer(DataType type, long elements, CudaDevice device, long pieceBytes) {
         this.type = type;
         this.elements = elements;
+        this.pieceBytes = pieceBytes;
         device.enter();
-        int result = JCudaDriver.cuMemAllocHost(pointer, Math.max(1, elements * type.bytes()));
+        long bytes = Math.max(1, elements * type.bytes());
+        try {
+            for (long start = 0; start < bytes; start += pieceBytes) {
+                pieces.add(allocate(Math.min(pieceBytes, bytes - start), device));
+            }
+        } catch (BackendException e) {
+            release();
+            throw e;
+        }
+    }
+
+    private Pointer allocate(long bytes, CudaDevice device) {
+        Pointer piece = new Pointer();
+        int result = JCudaDriver.cuMemAllocHost(piece, bytes);
         if (result == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
             throw new BackendException("Out of memory on the host: " + (elements * type.bytes() >> 20) + " MiB more of pinned"
                     + " memory are needed for what does not fit on " + device.words() + "; use fewer calibration images (--count)");
         }
-        CudaErrors.check(result, "Asking the host for " + elements * type.bytes() + " bytes of pinned memory");
+        CudaErrors.check(result, "Asking the host for " + bytes + " bytes of pinned memory");
+        return piece;
     }
 
     @Override
@@ -41,7 +70,7 @@ final class HostBuffer implements Buffer {
     void release() {
         if (!released) {
             released = true;
-            JCudaDriver.cuMemFreeHost(pointer);
+            pieces.forEach(JCudaDriver::cuMemFreeHost);
         }
     }
 
@@ -52,23 +81,33 @@ final class HostBuffer implements Buffer {
         }
         CudaBuffer.dense(from, from.buffer().type());
         CudaBuffer.dense(to, to.buffer().type());
-        long bytes = from.elements() * from.buffer().type().bytes();
+        device.enter();
         if (from.buffer() instanceof HostBuffer host) {
-            DevicePointer target = new DevicePointer(device.address(to));
-            device.enter();
-            device.checkWork(JCudaDriver.cuMemcpyHtoDAsync(target, host.at(from), bytes, device.stream()), "Copying to");
+            host.eachPiece(from, device.address(to), (address, piece, bytes) -> device.checkWork(
+                    JCudaDriver.cuMemcpyHtoDAsync(new DevicePointer(address), piece, bytes, device.stream()), "Copying to"));
         } else {
-            DevicePointer source = new DevicePointer(device.address(from));
-            device.enter();
-            device.checkWork(JCudaDriver.cuMemcpyDtoHAsync(((HostBuffer) to.buffer()).at(to), source, bytes, device.stream()),
-                    "Copying from");
+            ((HostBuffer) to.buffer()).eachPiece(to, device.address(from), (address, piece, bytes) -> device.checkWork(
+                    JCudaDriver.cuMemcpyDtoHAsync(piece, new DevicePointer(address), bytes, device.stream()), "Copying from"));
         }
     }
 
-    private Pointer at(View view) {
+    /** A part of a copy that lies in one piece. */
+    @FunctionalInterface
+    private interface Part {
+        void copy(long address, Pointer piece, long bytes);
+    }
+
+    private void eachPiece(View view, long address, Part part) {
         if (released) {
             throw new BackendException("A buffer was used after its scope was closed");
         }
-        return pointer.withByteOffset(view.offset() * type.bytes());
+        long first = view.offset() * type.bytes();
+        long bytes = view.elements() * type.bytes();
+        for (long done = 0; done < bytes;) {
+            long within = (first + done) % pieceBytes;
+            long count = Math.min(bytes - done, pieceBytes - within);
+            part.copy(address + done, pieces.get((int) ((first + done) / pieceBytes)).withByteOffset(within), count);
+            done += count;
+        }
     }
 }

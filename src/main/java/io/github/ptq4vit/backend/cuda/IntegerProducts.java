@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cuda;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
@@ -54,7 +55,7 @@ final class IntegerProducts {
         CudaLinear weights = CudaLinear.of(linear, true, x, y);
         int rows = Math.toIntExact(x.elements() / weights.inputs());
         try (CudaScope scope = new CudaScope(device.memory())) {
-            long grids = GridTable.upload(device, scope, List.of(grid));
+            long grids = GridTable.upload(device, scope, List.of(grid.requireRows(RowScale.RANGE)));
             Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), grids, 1, grid.ranges().size());
             multiply(a, weights.weights(), y.reshape(1, 1, rows, weights.outputs()), grids, 1, 0, 1, weights);
         }
@@ -72,6 +73,8 @@ final class IntegerProducts {
         }
         checkGrids(gridsA, heads);
         checkGrids(gridsB, heads);
+        gridsA.forEach(grid -> grid.requireRows(RowScale.SUM, RowScale.RANGE));
+        gridsB.forEach(grid -> grid.requireRows(RowScale.RANGE));
         checkLength(a.size(3));
         try (CudaScope scope = new CudaScope(device.memory())) {
             long tableA = GridTable.upload(device, scope, gridsA);

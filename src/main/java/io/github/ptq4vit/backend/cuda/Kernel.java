@@ -42,10 +42,20 @@ enum Kernel {
     QUANTIZE_DENSE_S8(5, 256),
     /** Codes of strided matrices as rows padded with zeros, in all ranges of a grid per head. */
     QUANTIZE_MATRIX_S8(5, 256),
+    /** Numbers to what their codes stand for. */
+    DECODE_DENSE_F32(4, 256),
+    /** The same divided by the sums of rows, a warp a row. */
+    DECODE_ROWS_F32(5, 256),
+    /** Blocks of up to 1024 numbers times a Hadamard matrix. */
+    HADAMARD_BLOCKS_F32(5, 256),
+    /** One more stage of it, for larger blocks. */
+    HADAMARD_STAGE_F32(4, 256),
     /** Largest numbers or magnitudes per group and part. */
     REDUCE_MAXIMA_F32(7, 256),
     /** Sums of rows in float64, a warp a row. */
     REDUCE_ROWS_F64(4, 256),
+    /** Sums of squared errors per group and part, in float64. */
+    REDUCE_SQUARED_ERRORS_F64(7, 256),
     /** Batched float32 product of any strides, where cuBLAS does not serve. */
     MATMUL_TILED_F32(4, 256),
     /** Batched product of codes by tiles of 64 x 64, with steps and bias. */

@@ -96,8 +96,8 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
      * twin the first range is the same in all candidates of a search. It must not depend on the company a candidate is in.
      */
     boolean hasFirstRangeApart() {
-        return searched == Operand.LEFT && allGrids().stream().allMatch(grid -> grid.ranges().size() == 2 && !grid.nearest()
-                && grid.ranges().get(0).isUnlimited());
+        return searched == Operand.LEFT && allGrids().stream().allMatch(grid -> grid.ranges().size() == 2
+                && grid.isFirstRangeApart());
     }
 
     /** The first candidate after {@code from} whose first ranges are others than that one's. */
@@ -141,7 +141,9 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
 
     /** Throws unless the grids fit each other. */
     void check() {
+        fixed.forEach(CodeGrid::requireRows);
         for (List<CodeGrid> grids : candidates) {
+            grids.forEach(CodeGrid::requireRows);
             if (grids.size() != candidates.get(0).size() || grids.size() != 1 && grids.size() != scales) {
                 throw new IllegalArgumentException("A candidate has one grid or one for each of the " + scales + " scales, as the"
                         + " first one of its search has, not " + grids.size());

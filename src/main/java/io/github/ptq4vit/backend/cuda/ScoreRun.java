@@ -16,9 +16,9 @@ import java.util.Optional;
  * any parts, also on several devices.
  */
 final class ScoreRun {
-    /** Most memory that candidates' codes and sums take at a time, and what part of the free memory at most. */
+    /** Most memory that candidates' codes and sums take at a time, and what part of the device's at most. */
     private static final long MOST_BYTES = 512L << 20;
-    private static final int FREE_SHARE = 4;
+    private static final int SHARE = 4;
     /** As many as can be counted along a launch's axes. */
     private static final int MOST_CANDIDATES = 1 << 15;
     private static final int SMALL_TILE = 64;
@@ -232,7 +232,7 @@ final class ScoreRun {
     private int atATime() {
         long each = ScoreCodes.bytes(all.codedRanges(), ScoreLayout.count(runs), problem.k()) + partialBytes()
                 + (comparesRows ? momentBytes() : 0);
-        long budget = Math.min(MOST_BYTES, device.memory().availableBytes() / FREE_SHARE);
+        long budget = Math.min(MOST_BYTES, device.memory().plannedBytes() / SHARE);
         return (int) Math.max(2, Math.min(MOST_CANDIDATES, budget / each / 2 * 2));
     }
 

@@ -47,7 +47,7 @@ class CutWorkTest {
     @Test
     void whatDoesNotFitIsCutIntoPowersOfTwo() {
         gpu.set("memory_bytes", 256L * MIB);
-        // 230 of 256 MiB may be used, cuBLAS and the like aside
+        // 192 of 256 MiB may be used
         assertEquals(List.of(1, 16, 23), ranges(40, 8 * MIB));
         assertEquals(List.of(1, 1, 1), ranges(3, 120 * MIB));
     }
@@ -58,6 +58,16 @@ class CutWorkTest {
         try (CudaBackend backend = new CudaBackend(CudaSettings.standard()); Scope outer = backend.scope()) {
             outer.floats(128, MIB / Float.BYTES);
             assertEquals(List.of(1, 8, 8, 8, 8, 7), ranges(backend, 40, 8 * MIB));
+        }
+    }
+
+    @Test
+    void whatAnotherProgramHoldsChangesNothing() {
+        gpu.set("memory_bytes", 256L * MIB);
+        try (CudaBackend other = new CudaBackend(CudaSettings.standard()); Scope scope = other.scope()) {
+            scope.floats(64, MIB / Float.BYTES);
+            // of what is free, 21 would fit after the first
+            assertEquals(List.of(1, 16, 23), ranges(40, 8 * MIB));
         }
     }
 

@@ -18,6 +18,24 @@ public final class EmulatedGpu implements AutoCloseable {
         void emulator_forget_failure();
 
         long emulator_live_allocations();
+
+        int emulator_counts(String entry, long[] numbers, int room);
+
+        void emulator_forget_counts();
+
+        String emulator_never_executed(int target);
+    }
+
+    /** What launches of a kernel asked of a multiprocessor, as {@code native/emulator/src/ptx/counter.h} counts it. */
+    public record Counts(long launches, long globalBytes, long globalSectors, long leastSectors, long sharedWavefronts,
+            long bankConflicts, long localRequests, long products) {
+        private static final int PIPES = 10;
+        private static final int NUMBERS = 2 + PIPES + 12;
+
+        static Counts of(long[] n) {
+            int at = 2 + PIPES + 2;
+            return new Counts(n[0], n[at + 1], n[at + 2], n[at + 3], n[at + 5], n[at + 6], n[at + 8], n[at + 9]);
+        }
     }
 
     private final Settings library = Native.load(folder().resolve("libcuda.so.1").toString(), Settings.class);
@@ -45,6 +63,11 @@ public final class EmulatedGpu implements AutoCloseable {
         return built;
     }
 
+    /** Whether there is a GPU for tests, emulated or real. */
+    public static boolean isBuiltOrReplaced() {
+        return isReplaced() || isBuilt();
+    }
+
     private static Path folder() {
         return Path.of(System.getProperty(CudaLibraries.FOLDERS_PROPERTY, "not set")).toAbsolutePath();
     }
@@ -60,6 +83,26 @@ public final class EmulatedGpu implements AutoCloseable {
     /** Pieces of memory, on the device and pinned, that were not freed. */
     public long liveAllocations() {
         return library.emulator_live_allocations();
+    }
+
+    /** What was counted of a kernel since {@link #forgetCounts}, with the setting {@code counted}. */
+    public Counts counts(String entry) {
+        long[] numbers = new long[Counts.NUMBERS];
+        int count = library.emulator_counts(entry, numbers, numbers.length);
+        if (count != numbers.length) {
+            throw new AssertionError(entry + " has " + count + " counts, not " + numbers.length);
+        }
+        return Counts.of(numbers);
+    }
+
+    /** Starts counting from zero. */
+    public void forgetCounts() {
+        library.emulator_forget_counts();
+    }
+
+    /** Instructions of the latest PTX for a target that no counted launch has executed. */
+    public String neverExecuted(int target) {
+        return library.emulator_never_executed(target);
     }
 
     /** Restores all settings and forgets failed kernels. */

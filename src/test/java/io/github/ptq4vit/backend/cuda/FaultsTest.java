@@ -121,6 +121,25 @@ class FaultsTest {
     }
 
     @Test
+    void errorsThatTheDriverHasNoNameForAreTold() {
+        gpu.set("fail_init", 12345);
+        refused("Starting the NVIDIA driver failed: error 12345");
+        gpu.set("fail_init", 0).set("stub", 1);
+        refused("Starting the NVIDIA driver failed: error 34 (the libcuda.so.1 that was loaded is a stub to link with and no driver");
+    }
+
+    @Test
+    void whatTheDriversCompilerSaysIsTold() {
+        gpu.set("fail_jit", 1);
+        refused("failed: CUDA_ERROR_INVALID_PTX (a PTX JIT compilation failed); the driver's compiler says: ptxas application ptx"
+                + " input, line 7; error: fails as set");
+        gpu.set("fail_jit", 0);
+        Backends.Status status = Backends.all().stream().filter(s -> s.name().equals("cuda")).findFirst().orElseThrow();
+        assertTrue(status.device().matches(".*, kernels compiled by the driver, or found in its cache, in \\d+\\.\\d s, .*"),
+                status.device());
+    }
+
+    @Test
     void aCudnnThatDoesNotOpenAndOneThatFailsAreTold() {
         gpu.set("fail_cudnn", 1);
         String message = assertThrows(BackendException.class, WithCudnn::open).getMessage();

@@ -2,7 +2,10 @@ package io.github.ptq4vit.backend.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import io.github.ptq4vit.backend.BackendException;
+import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
@@ -70,6 +73,28 @@ class TransfersTest {
                 expected[i] = Math.abs(expected[i]);
             }
             assertArrayEquals(expected, backend.download(y).toArray());
+        }
+    }
+
+    @Test
+    void pinnedArraysOfSeveralPiecesKeepTheirNumbers() {
+        try (CudaBackend backend = new CudaBackend(CudaSettings.standard()); Scope scope = backend.scope()) {
+            CudaDevice device = backend.cudaDevice();
+            // pieces that end amid rows, the last one shorter
+            HostBuffer host = new HostBuffer(DataType.FLOAT32, 1000, device, 124);
+            float[] numbers = Arrays.copyOf(random(3), 1000);
+            View x = scope.floats(1000);
+            View y = scope.floats(1000);
+            backend.upload(Tensor.of(Shape.of(1000), numbers), x);
+            View all = View.over(host, 1000);
+            backend.copy(x, all);
+            backend.copy(all.slice(0, 100, 107), y.slice(0, 0, 7));
+            backend.copy(all.slice(0, 31, 1000), y.slice(0, 7, 976));
+            float[] found = backend.download(y.slice(0, 0, 976)).toArray();
+            assertArrayEquals(Arrays.copyOfRange(numbers, 100, 107), Arrays.copyOf(found, 7));
+            assertArrayEquals(Arrays.copyOfRange(numbers, 31, 1000), Arrays.copyOfRange(found, 7, 976));
+            host.release();
+            assertThrows(BackendException.class, () -> backend.copy(x, all));
         }
     }
 

@@ -1,0 +1,149 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.LayerData;
+import io.github.ptq4vit.model.LayerRole;
+import io.github.ptq4vit.quant.InputTransform;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.quant.Quantizer;
+import io.github.ptq4vit.quant.TwinRule;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Finds the quantisers of attention's products, one a head and operand, each with the other operand in float32, by the Hessian
+ * metric.
+ */
+final class AttentionSearch {
+    /** Of 4 bits: neighbours from a quarter apart to more than a half. */
+    private static final int[] RATIOS = {12, 15, 18, 22, 26, 31, 37, 45};
+    private static final int THRESHOLDS = 12;
+
+    private final Backend backend;
+    private final BestConfig config;
+
+    AttentionSearch(Backend backend, BestConfig config) {
+        this.backend = backend;
+        this.config = config;
+    }
+
+    QuantizedLayer run(LayerData data) {
+        int heads = data.left().size(1);
+        int bits = config.bits().activations();
+        boolean probabilities = data.layer().role() == LayerRole.PROBABILITY_VALUE;
+        RowScale ranges = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
+        RowScale rows = !probabilities ? ranges : config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
+        List<Quantizer> right = new ArrayList<>();
+        List<List<RangeSearch.Found>> lefts = new ArrayList<>();
+        for (int head = 0; head < heads; head++) {
+            try (Scope scope = backend.scope()) {
+                Head own = new Head(data, head, scope);
+                lefts.add(probabilities ? own.probabilities(bits, rows) : List.of(own.range(true, bits)));
+                right.add(own.range(false, bits).quantizer());
+            }
+        }
+        // all heads have quantisers of one kind
+        int kind = 0;
+        for (int other = 1; other < lefts.get(0).size(); other++) {
+            kind = loss(lefts, other) < loss(lefts, kind) ? other : kind;
+        }
+        int chosen = kind;
+        return new QuantizedLayer(data.layer().name(), lefts.stream().map(kinds -> kinds.get(chosen).quantizer()).toList(), right,
+                new byte[0], InputTransform.NONE.withRows(rows, ranges));
+    }
+
+    private static double loss(List<List<RangeSearch.Found>> heads, int kind) {
+        return heads.stream().mapToDouble(kinds -> kinds.get(kind).loss()).sum();
+    }
+
+    /** The products of one head, one an image (or window); all dense. */
+    private final class Head {
+        private final View left;
+        /** The columns of the right operand as rows. */
+        private final View columns;
+        private final View output;
+        private final View weight;
+
+        Head(LayerData data, int head, Scope scope) {
+            this.left = dense(data.left(), head, scope);
+            this.columns = dense(data.right().orElseThrow().transpose(), head, scope);
+            this.output = dense(data.output(), head, scope);
+            this.weight = dense(data.gradient().orElseThrow(), head, scope);
+        }
+
+        private View dense(View all, int head, Scope scope) {
+            View own = all.slice(1, head, head + 1).dropAxis(1);
+            View copy = scope.floats(own.sizes());
+            backend.parallel(own.size(0), (from, to, inner) -> backend.copy(own.slice(0, from, to), copy.slice(0, from, to)));
+            return copy;
+        }
+
+        RangeSearch.Found range(boolean searchLeft, int bits) {
+            if (config.isDynamic()) {
+                return best(RangeSearch.parts(bits), searchLeft, RowScale.RANGE);
+            }
+            float[] range = InputSearch.range(HostMatrix.of(searchLeft ? left : columns, backend));
+            return RangeSearch.run(range[0], range[1], bits, candidates -> losses(candidates, searchLeft, RowScale.NONE));
+        }
+
+        /** The best of each kind of quantiser. */
+        List<RangeSearch.Found> probabilities(int bits, RowScale rows) {
+            float largest = Math.max(InputSearch.range(HostMatrix.of(left, backend))[1], Float.MIN_NORMAL);
+            List<RangeSearch.Found> kinds = new ArrayList<>();
+            if (config.has(Ingredient.LOGARITHMIC_SOFTMAX)) {
+                kinds.add(best(LogarithmicCandidates.of(largest, RATIOS, bits), true, rows));
+            }
+            if (bits >= 6 || kinds.isEmpty()) {
+                List<Quantizer> twins = new ArrayList<>();
+                for (int exponent = 0; exponent < THRESHOLDS; exponent++) {
+                    twins.add(new Quantizer.SoftmaxTwin(exponent, bits, TwinRule.FREE));
+                }
+                kinds.add(best(twins, true, rows));
+            }
+            return kinds;
+        }
+
+        private RangeSearch.Found best(List<Quantizer> candidates, boolean searchLeft, RowScale rows) {
+            double[] losses = losses(candidates, searchLeft, rows);
+            int best = 0;
+            for (int i = 1; i < losses.length; i++) {
+                best = losses[i] < losses[best] ? i : best;
+            }
+            return new RangeSearch.Found(candidates.get(best), losses[best]);
+        }
+
+        private double[] losses(List<Quantizer> candidates, boolean searchLeft, RowScale rows) {
+            double[] losses = new double[candidates.size()];
+            List<CodeGrid> grids = candidates.stream().map(q -> q.grid().with(rows)).toList();
+            int images = left.size(0);
+            double[][] parts = new double[images][grids.size()];
+            backend.parallel(images, (from, to, scope) -> {
+                View some = (searchLeft ? left : columns).slice(0, from, to);
+                View decoded = scope.floats(some.sizes());
+                View product = scope.floats(output.slice(0, from, to).sizes());
+                int elements = Math.toIntExact(product.elements() / (to - from));
+                int[] flat = {1, to - from, elements};
+                for (int i = 0; i < grids.size(); i++) {
+                    backend.decoded(some, grids.get(i), decoded);
+                    backend.matmul(searchLeft ? decoded : left.slice(0, from, to),
+                            (searchLeft ? columns.slice(0, from, to) : decoded).transpose(), product);
+                    double[] errors = backend.squaredErrors(product.reshape(flat), output.slice(0, from, to).reshape(flat),
+                            Optional.of(weight.slice(0, from, to).reshape(flat)));
+                    for (int image = from; image < to; image++) {
+                        parts[image][i] = errors[image - from];
+                    }
+                }
+            });
+            for (double[] part : parts) {
+                Arrays.setAll(losses, i -> losses[i] + part[i]);
+            }
+            return losses;
+        }
+    }
+}

@@ -1,0 +1,245 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.Quantizer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * Rounds a weight matrix so that its products with calibration inputs change little: {@code trace (W - Wq) H (W - Wq)^T} for the
+ * inputs' weighted second moments H. Each output channel has a scale of its own, chosen by the diagonal of H, of either sign. Codes
+ * are rounded one input channel after the other, in order of falling diagonal, each taking the errors before it into account (GPTQ,
+ * Frantar et al., arXiv 2210.17323, in the form of Chee et al., arXiv 2307.13304, that needs no inverse); then each code is
+ * moved as long as that helps. Rows are independent and every sum has one order, so the codes are the same on every machine.
+ */
+final class WeightRounding {
+    private static final int SCALES = 48;
+    private static final double SMALLEST_SCALE = 0.35;
+    private static final double LARGEST_SCALE = 1.05;
+    private static final int SWEEPS = 2;
+
+    private final int inputs;
+    private final double[][] hessian;
+    private final int bits;
+    /** Input channels in the order of rounding. */
+    private final int[] order;
+    /** What an error of the i-th channel in order adds to the target of later ones, {@code [i][j]}, 0 up to i. */
+    private final double[][] feedback;
+
+    /**
+     * Factorises H once for all rows.
+     *
+     * @param hessian H, {@code [inputs][inputs]}, symmetric; it is damped in place
+     * @param damping added to the diagonal, as a part of its mean
+     */
+    WeightRounding(double[][] hessian, double damping, int bits) {
+        this.inputs = hessian.length;
+        this.hessian = hessian;
+        this.bits = bits;
+        double mean = IntStream.range(0, inputs).mapToDouble(i -> hessian[i][i]).average().orElseThrow();
+        double added = mean > 0 ? damping * mean : 1;
+        for (int i = 0; i < inputs; i++) {
+            hessian[i][i] += added;
+        }
+        this.order = IntStream.range(0, inputs).boxed().sorted(Comparator.comparingDouble((Integer i) -> -hessian[i][i])
+                .thenComparing(i -> i)).mapToInt(i -> i).toArray();
+        this.feedback = feedback();
+    }
+
+    /** Codes and quantisers of a matrix. */
+    record Rounded(byte[] codes, List<Quantizer> rows) {
+    }
+
+    /** Rounds {@code [outputs, inputs]}. */
+    Rounded round(float[] weight) {
+        int outputs = weight.length / inputs;
+        byte[] codes = new byte[weight.length];
+        Quantizer[] quantizers = new Quantizer[outputs];
+        IntStream.range(0, outputs).parallel().forEach(row -> {
+            double[] own = new double[inputs];
+            for (int i = 0; i < inputs; i++) {
+                own[i] = weight[row * inputs + i];
+            }
+            Row rounded = best(own);
+            quantizers[row] = rounded.grid();
+            for (int i = 0; i < inputs; i++) {
+                codes[row * inputs + i] = (byte) rounded.codes[i];
+            }
+        });
+        return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)));
+    }
+
+    /** To the nearest codes under the scale that the diagonal of the moments prefers. */
+    static Rounded nearest(float[] weight, double[] diagonal, int bits) {
+        int inputs = diagonal.length;
+        byte[] codes = new byte[weight.length];
+        List<Quantizer> quantizers = new ArrayList<>();
+        for (int row = 0; row < weight.length / inputs; row++) {
+            double[] own = new double[inputs];
+            for (int i = 0; i < inputs; i++) {
+                own[i] = weight[row * inputs + i];
+            }
+            Row rounded = scaled(own, diagonal, bits);
+            quantizers.add(rounded.grid());
+            for (int i = 0; i < inputs; i++) {
+                codes[row * inputs + i] = (byte) rounded.codes[i];
+            }
+        }
+        return new Rounded(codes, quantizers);
+    }
+
+    private Row best(double[] weight) {
+        double[] diagonal = new double[inputs];
+        for (int i = 0; i < inputs; i++) {
+            diagonal[i] = hessian[i][i];
+        }
+        Row start = scaled(weight, diagonal, bits);
+        Row best = null;
+        double least = Double.POSITIVE_INFINITY;
+        for (double factor : bits <= 3 ? new double[] {0.75, 0.85, 0.93, 1, 1.08} : new double[] {1}) {
+            Row row = new Row((float) (start.scale * factor), start.zeroPoint, bits, new int[inputs]);
+            withFeedback(weight, row);
+            double[] gradient = gradient(weight, row);
+            for (int sweep = 0; sweep < SWEEPS; sweep++) {
+                descend(row, gradient);
+            }
+            double error = error(weight, row, gradient);
+            if (error < least) {
+                best = row;
+                least = error;
+            }
+        }
+        return best;
+    }
+
+    /** A row of codes. */
+    private record Row(double scale, int zeroPoint, int bits, int[] codes) {
+        int code(double target) {
+            return (int) Math.max(-zeroPoint, Math.min((1 << bits) - 1 - zeroPoint, Math.rint(target / scale)));
+        }
+
+        Quantizer grid() {
+            return new Quantizer.Affine((float) scale, zeroPoint, bits);
+        }
+    }
+
+    private static Row scaled(double[] weight, double[] diagonal, int bits) {
+        double largest = Arrays.stream(weight).map(Math::abs).max().orElseThrow();
+        int q = BitWidths.half(bits);
+        Row best = null;
+        double least = Double.POSITIVE_INFINITY;
+        // one more code on the one side or the other
+        for (int zeroPoint = bits == BitWidths.MAX ? q : q - 1; zeroPoint <= q; zeroPoint++) {
+            for (int i = 0; i < SCALES; i++) {
+                double factor = LARGEST_SCALE - i * (LARGEST_SCALE - SMALLEST_SCALE) / SCALES;
+                // as the float32 that it is stored as
+                double scale = (float) Math.max(Float.MIN_NORMAL, factor * largest / (q - 0.5));
+                Row row = new Row(scale, zeroPoint, bits, new int[weight.length]);
+                double error = 0;
+                for (int c = 0; c < weight.length && error < least; c++) {
+                    row.codes[c] = row.code(weight[c]);
+                    double difference = weight[c] - row.codes[c] * scale;
+                    error += diagonal[c] * difference * difference;
+                }
+                if (error < least) {
+                    least = error;
+                    best = row;
+                }
+            }
+        }
+        return best;
+    }
+
+    private void withFeedback(double[] weight, Row row) {
+        double[] targets = new double[inputs];
+        for (int i = 0; i < inputs; i++) {
+            targets[i] = weight[order[i]];
+        }
+        for (int i = 0; i < inputs; i++) {
+            int channel = order[i];
+            row.codes[channel] = row.code(targets[i]);
+            double error = weight[channel] - row.codes[channel] * row.scale;
+            double[] own = feedback[i];
+            for (int j = i + 1; j < inputs; j++) {
+                targets[j] += error * own[j];
+            }
+        }
+    }
+
+    /** {@code H (w - wq)}. */
+    private double[] gradient(double[] weight, Row row) {
+        double[] gradient = new double[inputs];
+        for (int c = 0; c < inputs; c++) {
+            double error = weight[c] - row.codes[c] * row.scale;
+            double[] own = hessian[c];
+            for (int j = 0; j < inputs; j++) {
+                gradient[j] += error * own[j];
+            }
+        }
+        return gradient;
+    }
+
+    private void descend(Row row, double[] gradient) {
+        for (int channel : order) {
+            double[] own = hessian[channel];
+            int code = row.code(row.codes[channel] * row.scale + gradient[channel] / own[channel]);
+            if (code != row.codes[channel]) {
+                double change = (code - row.codes[channel]) * row.scale;
+                row.codes[channel] = code;
+                for (int j = 0; j < inputs; j++) {
+                    gradient[j] -= change * own[j];
+                }
+            }
+        }
+    }
+
+    private double error(double[] weight, Row row, double[] gradient) {
+        double sum = 0;
+        for (int c = 0; c < inputs; c++) {
+            sum += (weight[c] - row.codes[c] * row.scale) * gradient[c];
+        }
+        return sum;
+    }
+
+    /**
+     * With the channels in order, {@code H = A A^T} with A upper triangular; an error of channel i adds {@code A[i][j] / A[j][j]} of
+     * itself to the target of channel j.
+     */
+    private double[][] feedback() {
+        // Cholesky of the channels in reverse order: there A^T is an ordinary lower factor, of which rows are kept transposed
+        int n = inputs;
+        double[][] rows = new double[n][];
+        for (int i = 0; i < n; i++) {
+            rows[i] = new double[n];
+            for (int j = i; j < n; j++) {
+                rows[i][j] = hessian[order[n - 1 - i]][order[n - 1 - j]];
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            double[] own = rows[i];
+            double pivot = Math.sqrt(own[i]);
+            for (int j = i; j < n; j++) {
+                own[j] /= pivot;
+            }
+            IntStream later = IntStream.range(i + 1, n);
+            (n - i > 256 ? later.parallel() : later).forEach(k -> {
+                double[] row = rows[k];
+                double factor = own[k];
+                for (int j = k; j < row.length; j++) {
+                    row[j] -= factor * own[j];
+                }
+            });
+        }
+        // own[i][j] in reverse order is A[n-1-j][n-1-i]
+        double[][] result = new double[n][n];
+        for (int i = 0; i < n; i++) {
+            for (int j = i + 1; j < n; j++) {
+                result[i][j] = rows[n - 1 - j][n - 1 - i] / rows[n - 1 - j][n - 1 - j];
+            }
+        }
+        return result;
+    }
+}

@@ -1,0 +1,154 @@
+package io.github.ptq4vit.calibrate;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.github.ptq4vit.artifact.QuantizedModel;
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Backends;
+import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.model.Architecture;
+import io.github.ptq4vit.model.Predictions;
+import io.github.ptq4vit.model.RandomVit;
+import io.github.ptq4vit.model.SmallArchitectures;
+import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** The recipe {@code best} on small random networks of every kind. */
+class BestConfigTest {
+    private static final int IMAGES = 6;
+
+    static List<Architecture> architectures() {
+        return SmallArchitectures.all();
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void transformsLeaveTheFunctionAsItIs(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        Tensor others = RandomVit.images(config, 4, 5);
+        Set<Ingredient> transforms = EnumSet.of(Ingredient.BALANCED_NORMS, Ingredient.CENTRED, Ingredient.ROTATED_HEADS);
+        try (Backend backend = Backends.open("cpu")) {
+            float[] expected = logits(backend, model, others);
+            for (Ingredient one : transforms) {
+                EnumSet<Ingredient> rest = EnumSet.copyOf(transforms);
+                rest.remove(one);
+                VisionTransformer transformed = BestConfig.of(new BitWidths(4, 4)).without(rest)
+                        .transformed(model, backend, images(config), new Timings());
+                assertNotEquals(model.tensors(), transformed.tensors());
+                assertClose(expected, logits(backend, transformed, others), one.toString());
+            }
+            VisionTransformer all = BestConfig.of(new BitWidths(4, 4)).transformed(model, backend, images(config), new Timings());
+            assertClose(expected, logits(backend, all, others), "all");
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void moreBitsAreCloserToFloatAndEightBitsAreClose(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        Tensor images = RandomVit.images(config, 16, 5);
+        try (Backend backend = Backends.open("cpu")) {
+            Tensor expected = logitsTensor(backend, model, images);
+            double[] divergences = IntStream.of(8, 6, 4).mapToDouble(bits -> {
+                QuantizedModel quantized = calibrated(backend, model, BestConfig.of(new BitWidths(bits, bits)));
+                try (Classifier classifier = Classifier.of(backend, quantized)) {
+                    Tensor logits = classifier.logits(images);
+                    return IntStream.range(0, 16).mapToDouble(i -> Predictions.divergence(expected, logits, i)).average().orElseThrow();
+                }
+            }).toArray();
+            assertTrue(divergences[0] < divergences[1] && divergences[1] < divergences[2], divergences[0] + " " + divergences[1]
+                    + " " + divergences[2]);
+            assertTrue(divergences[0] < 0.01, "8 bits: " + divergences[0]);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void twoRunsAreEqual(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        BestConfig recipe = BestConfig.of(new BitWidths(3, 4));
+        try (Backend one = Backends.open("cpu"); Backend other = Backends.open("cpu")) {
+            assertEquals(calibrated(one, model, recipe).layers(), calibrated(other, model, recipe).layers());
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(ActivationScales.class)
+    void anInterruptedRunIsContinuedOnTheSameNetwork(ActivationScales activations) {
+        Architecture config = architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 1);
+        BestConfig recipe = BestConfig.of(new BitWidths(4, 4)).withActivations(activations);
+        Map<String, List<QuantizedLayer>> units = new HashMap<>();
+        List<VisionTransformer> networks = new ArrayList<>();
+        try (Backend backend = Backends.open("cpu")) {
+            assertThrows(IllegalStateException.class, () -> Calibrator.of(model).on(backend).config(recipe).onNetwork(networks::add)
+                    .onUnit((unit, layers) -> {
+                        if (units.size() == 2) {
+                            throw new IllegalStateException("interrupted");
+                        }
+                        units.put(unit, layers);
+                    }).run(images(config)));
+            assertEquals(1, networks.size());
+            CalibrationResult continued = Calibrator.of(model).on(backend).config(recipe).network(Optional.of(networks.get(0)))
+                    .resume(units).run(images(config));
+            assertEquals(calibrated(backend, model, recipe).layers(), continued.layers());
+            assertEquals(networks.get(0), continued.network());
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(Ingredient.class)
+    void everyIngredientMatters(Ingredient ingredient) {
+        VisionTransformer model = RandomVit.of(architectures().get(0), 1);
+        BestConfig all = BestConfig.of(new BitWidths(4, 4));
+        try (Backend backend = Backends.open("cpu")) {
+            assertNotEquals(calibrated(backend, model, all).layers(),
+                    calibrated(backend, model, all.without(Set.of(ingredient))).layers());
+        }
+    }
+
+    private static QuantizedModel calibrated(Backend backend, VisionTransformer model, Recipe recipe) {
+        CalibrationResult result = Calibrator.of(model).on(backend).config(recipe).run(images(model.config()));
+        return new QuantizedModel(result.network(), result.layers());
+    }
+
+    private static CalibrationImages images(Architecture config) {
+        List<String> ids = new ArrayList<>();
+        IntStream.range(0, IMAGES).forEach(i -> ids.add("image " + i));
+        return new CalibrationImages(ids, RandomVit.images(config, IMAGES, 2));
+    }
+
+    private static float[] logits(Backend backend, VisionTransformer model, Tensor images) {
+        return logitsTensor(backend, model, images).toArray();
+    }
+
+    private static Tensor logitsTensor(Backend backend, VisionTransformer model, Tensor images) {
+        try (Classifier classifier = Classifier.of(backend, model)) {
+            return classifier.logits(images);
+        }
+    }
+
+    private static void assertClose(float[] expected, float[] actual, String what) {
+        double largest = 0;
+        for (int i = 0; i < expected.length; i++) {
+            largest = Math.max(largest, Math.abs(expected[i] - actual[i]));
+        }
+        assertTrue(largest < 1e-4, what + ": " + largest);
+    }
+}
