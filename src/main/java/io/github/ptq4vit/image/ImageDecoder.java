@@ -1,11 +1,13 @@
 package io.github.ptq4vit.image;
 
+import io.github.ptq4vit.tensor.Printable;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Iterator;
+import java.util.function.Function;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
@@ -15,14 +17,16 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Reads JPEG and PNG files to RGB with the pixels of Pillow's {@code Image.open(file).convert("RGB")}: alpha is
- * dropped, not blended; colour profiles, gamma and the EXIF orientation are ignored (timm's ImageNet loader does not
- * rotate either). Samples of 16 bits keep their high byte; for 16-bit grey some versions of Pillow clip instead, which
+ * dropped, not blended; colour profiles (ICC), gamma and the EXIF orientation are ignored (timm's loader, ImageDataset, does not
+ * rotate either); JPEG files of four components are taken as inverted, as Adobe's are and Pillow does it. Samples of 16 bits keep their high byte; for 16-bit grey some versions of Pillow clip instead, which
  * turns nearly everything white. The format is recognised from the content, not from the name.
  */
 public final class ImageDecoder {
     private static final Logger LOG = LoggerFactory.getLogger(ImageDecoder.class);
     /** Pillow refuses larger images as "decompression bombs" (Image.MAX_IMAGE_PIXELS, twice). */
     private static final long MAX_PIXELS = 178_956_970;
+    /** Pixels times scans of a progressive JPEG: photographs of 48 megapixels have ten scans, bombs thousands. */
+    private static final long MAX_WORK = 1L << 30;
 
     private ImageDecoder() {
     }
@@ -30,18 +34,12 @@ public final class ImageDecoder {
     /**
      * Reads a file.
      *
-     * @throws ImageException if it cannot be read, is neither JPEG nor PNG, is damaged or is cut off
+     * @throws ImageException if it cannot be read, is neither JPEG nor PNG, is damaged or cut off, or too large for the memory
      */
     public static RgbImage read(Path file) {
-        byte[] content;
-        try {
-            content = Files.readAllBytes(file);
-        } catch (NoSuchFileException e) {
-            throw new ImageException("There is no image " + file, e);
-        } catch (IOException e) {
-            throw new ImageException("Cannot read the image " + file + ": " + e, e);
-        }
-        return decode(content, file.toString());
+        DecodingMemory memory = DecodingMemory.ofOneThread();
+        String name = Printable.of(file.toString());
+        return decode(content(file, name, memory), name, memory, image -> image);
     }
 
     /**
@@ -51,15 +49,55 @@ public final class ImageDecoder {
      * @throws ImageException as {@link #read}
      */
     public static RgbImage decode(byte[] content, String name) {
+        return decode(content, name, DecodingMemory.ofOneThread(), image -> image);
+    }
+
+    /** Reads an image and makes something smaller of it, within bounds on the memory of all that is decoded at a time. */
+    static <T> T read(Path file, DecodingMemory memory, Function<RgbImage, T> use) {
+        String name = Printable.of(file.toString());
+        try {
+            return decode(content(file, name, memory), name, memory, use);
+        } catch (OutOfMemoryError e) {
+            throw new ImageException("The image " + name + " does not fit into the memory that is left; use fewer threads (--threads), or"
+                    + " give Java more, for example PTQ4VIT_JAVA_OPTS=-Xmx4g", e);
+        }
+    }
+
+    private static byte[] content(Path file, String name, DecodingMemory memory) {
+        try {
+            if (Files.exists(file) && !Files.isRegularFile(file)) {
+                throw new ImageException("The image " + name + " is no regular file");
+            }
+            // a file that is too large is refused before it is read
+            memory.hold(name, Files.exists(file) ? Files.size(file) : 0).close();
+            return Files.readAllBytes(file);
+        } catch (NoSuchFileException e) {
+            throw new ImageException("There is no image " + name, e);
+        } catch (IOException e) {
+            throw new ImageException("Cannot read the image " + name + ": " + e, e);
+        }
+    }
+
+    private static <T> T decode(byte[] content, String name, DecodingMemory memory, Function<RgbImage, T> use) {
         try {
             if (JpegStructure.isJpeg(content)) {
                 JpegStructure structure = JpegStructure.of(content);
-                return decode(content, name, "JPEG", reader ->
-                        JpegColors.toRgb(reader.readRaster(0, null), structure.colors()));
+                if ((long) structure.width() * structure.height() * structure.scans() > MAX_WORK) {
+                    throw new ImageException("The image " + name + " of " + structure.width() + " x " + structure.height()
+                            + " pixels in " + structure.scans() + " scans would take too long to decode");
+                }
+                long needed = DecodingMemory.needed(content.length, structure.width(), structure.height(), structure.colors().components());
+                try (DecodingMemory.Held held = memory.hold(name, needed)) {
+                    return use.apply(decode(content, name, "JPEG", reader ->
+                            JpegColors.toRgb(reader.readRaster(0, null), structure.colors())));
+                }
             }
             if (PngStructure.isPng(content)) {
-                PngStructure.check(content);
-                return decode(content, name, "PNG", reader -> PngColors.toRgb(reader.read(0)));
+                PngStructure structure = PngStructure.of(content);
+                long needed = DecodingMemory.needed(content.length, structure.width(), structure.height(), structure.bytesPerPixel());
+                try (DecodingMemory.Held held = memory.hold(name, needed)) {
+                    return use.apply(decode(content, name, "PNG", reader -> PngColors.toRgb(reader.read(0))));
+                }
             }
         } catch (IOException e) {
             throw damaged(name, e);
@@ -96,7 +134,7 @@ public final class ImageDecoder {
     /** Wrong bytes inside the compressed data spoil a part of the image; Pillow uses it all the same, in silence. */
     private static void warn(String name, String warning) {
         if (warning.startsWith("Corrupt JPEG data")) {
-            LOG.warn("The image {} is used although its decoder says: {}", name, warning);
+            LOG.warn("The image {} is used although its decoder says: {}", name, Printable.of(warning));
         } else {
             LOG.debug("{}: {}", name, warning);
         }
@@ -104,7 +142,7 @@ public final class ImageDecoder {
 
     private static ImageException damaged(String name, Exception cause) {
         String reason = cause.getMessage() == null ? cause.getClass().getSimpleName()
-                : cause.getMessage().lines().findFirst().orElse("").strip();
+                : Printable.of(cause.getMessage().lines().findFirst().orElse("").strip());
         return new ImageException("The image " + name + " is damaged or of an unsupported kind: " + reason, cause);
     }
 

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.image;
 
+import io.github.ptq4vit.tensor.Printable;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayDeque;
@@ -17,8 +18,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Decodes and transforms images on threads of its own while the consumer computes, and hands them out in batches, in
- * the order of the ids. All batches but the last are full. A damaged image is left out, named in a warning and listed
- * in {@link #skipped}. About one batch is held ready beyond the one handed out. To be used by one thread, and closed.
+ * the order of the ids. All batches but the last are full. An image that is damaged, or too large for the memory, is left
+ * out, named in a warning and listed in {@link #skipped}; threads wait where several would take too much memory together. About one batch is held ready beyond the one handed out. To be used by one thread, and closed.
  *
  * <pre>{@code
  * try (ImageLoader loader = ImageLoader.all(folder, folder.ids(), transform, 32, 2)) {
@@ -36,6 +37,7 @@ public final class ImageLoader implements Iterator<Batch>, AutoCloseable {
     private final ImageTransform transform;
     private final int batchSize;
     private final int ahead;
+    private final DecodingMemory memory;
     /** How many readable images there must be, or 0 for as many as there are. */
     private final int count;
     private final ExecutorService threads;
@@ -72,6 +74,9 @@ public final class ImageLoader implements Iterator<Batch>, AutoCloseable {
         this.count = count;
         this.batchSize = batchSize;
         ahead = batchSize + threads;
+        // the images of a batch, and the batch
+        long pixels = 2L * Float.BYTES * transform.elements() * Math.min(ahead, ids.size());
+        memory = new DecodingMemory(Runtime.getRuntime().maxMemory(), pixels);
         this.threads = Executors.newFixedThreadPool(threads, task -> {
             Thread thread = new Thread(task, "image-loader");
             thread.setDaemon(true);
@@ -163,7 +168,7 @@ public final class ImageLoader implements Iterator<Batch>, AutoCloseable {
             } catch (ImageException e) {
                 String id = ids.get(next.position);
                 skipped.add(new Skipped(id, e.getMessage()));
-                LOG.warn("Left out {}: {}", id, e.getMessage());
+                LOG.warn("Left out {}: {}", Printable.of(id), e.getMessage());
             }
             submit();
         }
@@ -192,7 +197,7 @@ public final class ImageLoader implements Iterator<Batch>, AutoCloseable {
             int position = submitted++;
             String id = ids.get(position);
             pending.add(new Pending(position,
-                    threads.submit(() -> transform.apply(ImageDecoder.read(folder.file(id))))));
+                    threads.submit(() -> ImageDecoder.read(folder.file(id), memory, transform::apply))));
         }
     }
 

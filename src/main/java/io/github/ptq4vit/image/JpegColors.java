@@ -4,7 +4,7 @@ import java.awt.image.Raster;
 import java.io.IOException;
 
 /**
- * The components of a decoded JPEG file to RGB, with the integer arithmetic of libjpeg (jdcolor.c) and, from CMYK,
+ * In place, where the decoder's array has three bytes a pixel: the components of a decoded JPEG file to RGB, with the integer arithmetic of libjpeg (jdcolor.c) and, from CMYK,
  * that of Pillow (Convert.c): no colour profile takes part.
  */
 final class JpegColors {
@@ -24,13 +24,12 @@ final class JpegColors {
         int width = raster.getWidth();
         int height = raster.getHeight();
         int bands = raster.getNumBands();
-        int expected = colors == JpegStructure.Colors.GREY ? 1
-                : colors == JpegStructure.Colors.CMYK || colors == JpegStructure.Colors.YCCK ? 4 : 3;
+        int expected = colors.components();
         if (bands != expected || raster.getSampleModel().getSampleSize(0) != 8) {
             throw new IOException("expected " + expected + " components of 8 bits, found " + bands + " of "
                     + raster.getSampleModel().getSampleSize(0));
         }
-        byte[] rgb = new byte[Math.multiplyExact(3, Math.multiplyExact(width, height))];
+        byte[] rgb = Interleaved.bytes(raster).orElseGet(() -> new byte[Math.multiplyExact(3, Math.multiplyExact(width, height))]);
         int[] row = new int[width * bands];
         for (int y = 0; y < height; y++) {
             raster.getPixels(raster.getMinX(), raster.getMinY() + y, width, 1, row);

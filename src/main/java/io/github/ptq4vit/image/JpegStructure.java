@@ -8,13 +8,28 @@ import java.io.IOException;
  * read here. Source: ITU-T T.81 annex B, libjpeg jdapimin.c (default_decompress_parms).
  *
  * @param colors how the components are to be understood
+ * @param width in pixels, as the frame header has it; of several the largest
+ * @param height in pixels
+ * @param scans how often the decoder goes over the image
  */
-record JpegStructure(Colors colors) {
+record JpegStructure(Colors colors, int width, int height, int scans) {
     private static final int START_OF_SCAN = 0xda;
     private static final int END_OF_IMAGE = 0xd9;
 
     /** How the components of a JPEG file are to be understood; CMYK and YCCK are stored inverted, as Adobe does. */
-    enum Colors { GREY, RGB, YCC, CMYK, YCCK }
+    enum Colors {
+        GREY(1), RGB(3), YCC(3), CMYK(4), YCCK(4);
+
+        private final int components;
+
+        Colors(int components) {
+            this.components = components;
+        }
+
+        int components() {
+            return components;
+        }
+    }
 
     static boolean isJpeg(byte[] content) {
         return content.length >= 3 && content[0] == (byte) 0xff && content[1] == (byte) 0xd8
@@ -27,6 +42,9 @@ record JpegStructure(Colors colors) {
         int adobeTransform = -1;
         int components = 0;
         int ids = 0;
+        int width = 0;
+        int height = 0;
+        int scans = 0;
         int at = 2;
         while (true) {
             at = nextMarker(content, at);
@@ -44,16 +62,21 @@ record JpegStructure(Colors colors) {
             } else if (marker == 0xee && length >= 14 && startsWith(content, body, "Adobe")) {
                 adobeTransform = unsigned(content, body + 11);
             } else if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) {
+                height = Math.max(height, unsigned(content, body + 1) << 8 | unsigned(content, body + 2));
+                width = Math.max(width, unsigned(content, body + 3) << 8 | unsigned(content, body + 4));
                 components = unsigned(content, body + 5);
                 for (int c = 0; c < Math.min(components, 3); c++) {
                     ids = ids << 8 | unsigned(content, body + 6 + 3 * c);
                 }
-            } else if (marker == START_OF_SCAN && components == 0) {
-                throw new IOException("a scan comes before the frame header");
+            } else if (marker == START_OF_SCAN) {
+                scans++;
+                if (components == 0) {
+                    throw new IOException("a scan comes before the frame header");
+                }
             }
             at += Math.max(2, length);
         }
-        return new JpegStructure(colors(components, jfif, adobeTransform, ids));
+        return new JpegStructure(colors(components, jfif, adobeTransform, ids), width, height, scans);
     }
 
     /** Index of the byte after the next 0xff that starts a marker; steps over the compressed data of a scan. */

@@ -4,6 +4,7 @@ import java.awt.image.BufferedImage;
 import java.awt.image.IndexColorModel;
 import java.awt.image.Raster;
 import java.io.IOException;
+import java.util.Optional;
 
 /**
  * A decoded PNG file to RGB. Takes the stored samples themselves: {@code BufferedImage.getRGB} would convert grey from
@@ -19,6 +20,10 @@ final class PngColors {
         int height = image.getHeight();
         Raster raster = image.getRaster();
         int bands = raster.getNumBands();
+        Optional<byte[]> same = Interleaved.bytes(raster);
+        if (same.isPresent() && !(image.getColorModel() instanceof IndexColorModel)) {
+            return new RgbImage(width, height, same.get());
+        }
         byte[] rgb = new byte[Math.multiplyExact(3, Math.multiplyExact(width, height))];
         int[] row = new int[width * bands];
         if (image.getColorModel() instanceof IndexColorModel palette) {

@@ -3,13 +3,18 @@ package io.github.ptq4vit.image;
 import java.io.IOException;
 import java.util.zip.CRC32;
 
-/** The chunks of a PNG file: are they all there and undamaged? The decoder of the JDK does not look at checksums. */
-final class PngStructure {
+/**
+ * The chunks of a PNG file: are they all there and undamaged? The decoder of the JDK does not look at checksums.
+ *
+ * @param width in pixels
+ * @param height in pixels
+ * @param bytesPerPixel of what the decoder of the JDK makes of it
+ */
+record PngStructure(int width, int height, int bytesPerPixel) {
     private static final byte[] SIGNATURE = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    private static final int HEADER = 'I' << 24 | 'H' << 16 | 'D' << 8 | 'R';
+    private static final int HEADER_BYTES = 13;
     private static final int END = 'I' << 24 | 'E' << 16 | 'N' << 8 | 'D';
-
-    private PngStructure() {
-    }
 
     static boolean isPng(byte[] content) {
         for (int i = 0; i < SIGNATURE.length; i++) {
@@ -21,7 +26,28 @@ final class PngStructure {
     }
 
     /** Throws IOException with a phrase if a chunk is cut off or the checksum of one that matters is wrong. */
-    static void check(byte[] content) throws IOException {
+    static PngStructure of(byte[] content) throws IOException {
+        check(content);
+        int header = SIGNATURE.length + 8;
+        if (word(content, header - 8) != HEADER_BYTES || word(content, header - 4) != HEADER) {
+            throw new IOException("it does not begin with the header of an image");
+        }
+        int width = word(content, header);
+        int height = word(content, header + 4);
+        if (width < 1 || height < 1) {
+            throw new IOException("it is said to have " + Integer.toUnsignedString(width) + " x " + Integer.toUnsignedString(height)
+                    + " pixels");
+        }
+        int bands = switch (content[header + 9]) {
+            case 2 -> 3;
+            case 4 -> 2;
+            case 6 -> 4;
+            default -> 1;
+        };
+        return new PngStructure(width, height, bands * (content[header + 8] == 16 ? 2 : 1));
+    }
+
+    private static void check(byte[] content) throws IOException {
         int at = SIGNATURE.length;
         while (true) {
             long length = at + 8 <= content.length ? word(content, at) & 0xffffffffL : Long.MAX_VALUE;
