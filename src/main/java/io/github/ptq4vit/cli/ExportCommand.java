@@ -60,7 +60,8 @@ final class ExportCommand implements Callable<Integer> {
     private Optional<OnnxOptions.Target> runtime = Optional.empty();
 
     @Option(names = "--weights", paramLabel = "TYPE",
-            description = "Type of stored weights of at most 4 bits: int4 or int8 (default: int4 if opset and target have it; wider ones are always int8).")
+            description = "Type of stored weights of at most 4 bits: int4 or int8 (default: int4 where opset and target hold the"
+                    + " codes in it; wider weights are always int8).")
     private Optional<OnnxOptions.WeightType> weights = Optional.empty();
 
     @Mixin
@@ -110,6 +111,12 @@ final class ExportCommand implements Callable<Integer> {
         if (source instanceof ModelSource.Quantized quantized) {
             Checkpoint checkpoint = quantized.checkpoint();
             OnnxOptions.WeightType type = weights.orElseGet(() -> OnnxModel.weightType(checkpoint.model(), whatRuns, version));
+            long twins = checkpoint.model().layers().stream().filter(layer -> layer.left().stream()
+                    .anyMatch(quantizer -> quantizer.grid().ranges().size() > 1)).count();
+            if (whatRuns == OnnxOptions.Target.TENSORRT && twins > 0) {
+                Console.note("tensorrt: " + twins + " layers have inputs with two ranges of codes and need two products each; where"
+                        + " speed counts more than accuracy, calibrate with --preset base");
+            }
             Map<String, Object> settings = checkpoint.provenance().configuration();
             return OnnxModel.of(checkpoint.model(), new OnnxOptions(version, type, whatRuns))
                     .metadata("preset", settings.getOrDefault("preset", "unknown").toString())

@@ -8,7 +8,7 @@ import java.util.Optional;
 
 /** Numbers to codes, codes to numbers and products of codes, in the operators of a target. */
 final class CodeOperators {
-    /** No number is nearer than this to the next tie. */
+    /** How far, in codes, a number may lie beyond a bound and still be rounded to it: a half, less what float32 rounding adds. */
     private static final double MARGIN = 0.49;
     private static final int MIDDLE = 128;
     private static final int LARGEST = 255;

@@ -13,8 +13,8 @@ import java.util.Optional;
 /**
  * Codes that are looked up. The logarithm of a number tells the nearest bound between two levels, since all bounds but the one
  * below the smallest level are nearly equally far from each other in logarithms; on which side of that bound the number is, a
- * comparison tells exactly, and another one whether it reaches the smallest level. Then codes are gathered from a table. Bounds are bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the
- * same.
+ * comparison tells exactly, and another one whether it reaches the smallest level. Then codes are gathered from a table. Bounds are
+ * bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the same.
  */
 final class LevelCodes {
     /** How far, in levels, a bound may be from where the logarithm puts it; half a level would be too far. */
@@ -46,8 +46,8 @@ final class LevelCodes {
             fine = Math.abs(perLogarithm(table) * Math.log(table.bound(i) / (double) table.bound(1)) - (i - 1)) < TOLERANCE;
         }
         if (!fine) {
-            throw new ExportException(name + ": has levels that are not logarithmic enough to be exported; leave out logarithmic"
-                    + " levels when calibrating");
+            throw new ExportException(name + ": has levels that are too unevenly spaced to be exported; calibrate with"
+                    + " --without logarithmic-softmax,logarithmic-gelu");
         }
     }
 

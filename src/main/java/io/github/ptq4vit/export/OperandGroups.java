@@ -18,6 +18,11 @@ import java.util.stream.IntStream;
  */
 record OperandGroups(List<CodeGrid> grids, int[] groupOf, int rank) {
 
+    /** One grid for everything. */
+    static OperandGroups one(CodeGrid grid) {
+        return new OperandGroups(List.of(grid), new int[0], 0);
+    }
+
     /** Heads of {@code [.., heads, n, k]}. */
     static OperandGroups heads(List<CodeGrid> grids) {
         return of(grids, IntStream.range(0, grids.size()).toArray(), 3);

@@ -98,7 +98,7 @@ final class QuantizedProducts extends OnnxProducts {
         if (q.left().isEmpty()) {
             throw new ExportException(layer.name() + ": has no quantiser for its input; exported are layers whose input is quantised");
         }
-        OperandGroups groups = q.left().size() == 1 ? OperandGroups.heads(q.leftGrids())
+        OperandGroups groups = q.left().size() == 1 ? OperandGroups.one(q.leftGrids().get(0))
                 : OperandGroups.tokens(q.leftGrids(), sizes[sizes.length - 2], q.input().prefixTokens());
         boolean gelu = layer.role() == LayerRole.FC2 && !q.input().changesNumbers();
         return operands.parts(layer.name() + ".input", x, groups, gelu ? Interval.GELU : Interval.ALL);
@@ -151,8 +151,8 @@ final class QuantizedProducts extends OnnxProducts {
         if (grids.size() > 1 || grids.get(0).ranges().size() > 1 || quantized(layer).input().changesNumbers()) {
             throw new ExportException(layer.name() + ": a convolution of twins or transformed inputs cannot be exported");
         }
-        return operators.decoded(operands.parts(layer.name() + ".input", pixels, OperandGroups.heads(grids), Interval.ALL).get(0)
-                .codes());
+        return operators.decoded(operands.parts(layer.name() + ".input", pixels, OperandGroups.one(grids.get(0)), Interval.ALL)
+                .get(0).codes());
     }
 
     @Override

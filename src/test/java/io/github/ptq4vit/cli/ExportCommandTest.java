@@ -69,6 +69,16 @@ class ExportCommandTest {
     }
 
     @Test
+    void layersThatNeedTwoProductsAreToldToWhoWantsTensorRt() throws IOException {
+        assertFalse(CommandLineRun.of("export", "--model", quantized, "--out", out, "--target", "tensorrt").succeeded().err()
+                .contains("two products"));
+        Path twins = folder.resolve("twins");
+        CommandLineRun.of("calibrate", "--model", plain, "--images", folder.resolve("images"), "--count", 2, "--out", twins).succeeded();
+        assertTrue(CommandLineRun.of("export", "--model", twins, "--out", folder.resolve("twins.onnx"), "--target", "tensorrt").succeeded()
+                .err().contains("two products"));
+    }
+
+    @Test
     void aFloatModelIsExportedToo() {
         CommandLineRun.of("export", "--model", plain, "--out", out).succeeded();
         assertTrue(Files.isRegularFile(out));
