@@ -126,9 +126,10 @@ public final class Equivalences {
             float[] projection = weights.of(name(block, LayerRole.PROJECTION) + ".weight");
             double[] columns = new double[block.dim()];
             addColumnSquares(projection, statistics.outputWeights().get(name(block, LayerRole.PROJECTION)), columns);
+            double[] scales = balanced(a.values(), columns);
             Random random = new Random(~seed + block.name().hashCode());
             for (int head = 0; head < block.heads(); head++) {
-                Rotation rotation = Rotation.of(random, balanced(head(a.values(), block, head), head(columns, block, head)));
+                Rotation rotation = Rotation.of(random, head(scales, block, head));
                 rotation.dividing().rows(weight, bias, 2 * block.dim() + head * block.headDim());
                 rotation.multiplying().columns(projection, block.dim(), head * block.headDim());
             }
