@@ -56,6 +56,11 @@ record HostMatrix(float[] numbers, int columns) {
         return sums;
     }
 
+    /** Weighted mean of each column; the weights' mean is 1. */
+    double[] columnMeans(double[] rowWeights) {
+        return Arrays.stream(columnSums(rowWeights)).map(sum -> sum / rows()).toArray();
+    }
+
     /** Mean over the rows of the weighted squares of each column less an offset. */
     double[] columnSquares(double[] rowWeights, double[] offsets) {
         double[] sums = new double[columns];
