@@ -13,7 +13,7 @@ import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.KnownModel;
 import io.github.ptq4vit.model.Layer;

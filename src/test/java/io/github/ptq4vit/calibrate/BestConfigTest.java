@@ -9,7 +9,7 @@ import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.Backends;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.Predictions;
