@@ -5,8 +5,8 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
-import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
@@ -36,7 +36,7 @@ final class AttentionSearch {
     QuantizedLayer run(LayerData data) {
         int heads = data.left().size(1);
         int bits = config.bits().activations();
-        boolean probabilities = data.layer().role() == LayerRole.PROBABILITY_VALUE;
+        boolean probabilities = data.layer().input() == Distribution.SOFTMAX;
         RowScale ranges = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
         RowScale rows = !probabilities ? ranges : config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
         List<Quantizer> right = new ArrayList<>();

@@ -6,6 +6,7 @@ import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.BlockShape;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
@@ -76,7 +77,7 @@ final class BestQuantization implements LayerQuantization {
             return new QuantizedLayer(layer.name(), List.of(), rounded.rows(), rounded.codes());
         }
         int prefix = config.has(Ingredient.PREFIX_RANGES) && !config.isDynamic() ? prefixTokens(unit) : 0;
-        Input input = timings.time("search " + layer.role().suffix() + " L", () -> layer.role() == LayerRole.FC2
+        Input input = timings.time("search " + layer.role().suffix() + " L", () -> layer.input() == Distribution.GELU
                 ? geluInput(data, weight, prefix, gradient, scope) : uniformInput(data, weight, hadamard(layer, inputs), prefix, scope));
         float[] transformed = input.transform.weight(weight.toArray(), inputs);
         WeightRounding.Rounded rounded = timings.time("round weights", () -> {

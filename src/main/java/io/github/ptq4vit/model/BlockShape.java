@@ -59,9 +59,10 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
     @Override
     public List<Layer> layers() {
         return List.of(linear(LayerRole.QKV, 3 * dim, dim), linear(LayerRole.PROJECTION, dim, dim),
-                Layer.matmul(layer(LayerRole.QUERY_KEY), LayerRole.QUERY_KEY),
-                Layer.matmul(layer(LayerRole.PROBABILITY_VALUE), LayerRole.PROBABILITY_VALUE),
-                linear(LayerRole.FC1, hidden, dim), linear(LayerRole.FC2, dim, hidden));
+                Layer.matmul(layer(LayerRole.QUERY_KEY), LayerRole.QUERY_KEY, Distribution.ANY),
+                Layer.matmul(layer(LayerRole.PROBABILITY_VALUE), LayerRole.PROBABILITY_VALUE, Distribution.SOFTMAX),
+                linear(LayerRole.FC1, hidden, dim),
+                new Layer(layer(LayerRole.FC2), LayerRole.FC2, Distribution.GELU, Optional.of(Shape.of(dim, hidden))));
     }
 
     @Override
