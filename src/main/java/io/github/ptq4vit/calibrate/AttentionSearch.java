@@ -33,19 +33,22 @@ final class AttentionSearch {
         this.config = config;
     }
 
-    QuantizedLayer run(LayerData data) {
+    /** A product's quantisers, and the sum of what each operand's lose with the other one in float32. */
+    record Found(QuantizedLayer layer, double loss) {
+    }
+
+    Found run(LayerData data, int bits) {
         int heads = data.left().size(1);
-        int bits = config.bits().activations();
         boolean probabilities = data.layer().input() == Distribution.SOFTMAX;
         RowScale ranges = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
         RowScale rows = !probabilities ? ranges : config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
-        List<Quantizer> right = new ArrayList<>();
+        List<RangeSearch.Found> right = new ArrayList<>();
         List<List<RangeSearch.Found>> lefts = new ArrayList<>();
         for (int head = 0; head < heads; head++) {
             try (Scope scope = backend.scope()) {
                 Head own = new Head(data, head, scope);
                 lefts.add(probabilities ? own.probabilities(bits, rows) : List.of(own.range(true, bits)));
-                right.add(own.range(false, bits).quantizer());
+                right.add(own.range(false, bits));
             }
         }
         // all heads have quantisers of one kind
@@ -54,8 +57,9 @@ final class AttentionSearch {
             kind = loss(lefts, other) < loss(lefts, kind) ? other : kind;
         }
         int chosen = kind;
-        return new QuantizedLayer(data.layer().name(), lefts.stream().map(kinds -> kinds.get(chosen).quantizer()).toList(), right,
-                new byte[0], InputTransform.NONE.withRows(rows, ranges));
+        QuantizedLayer layer = new QuantizedLayer(data.layer().name(), lefts.stream().map(kinds -> kinds.get(chosen).quantizer()).toList(),
+                right.stream().map(RangeSearch.Found::quantizer).toList(), new byte[0], InputTransform.NONE.withRows(rows, ranges));
+        return new Found(layer, loss(lefts, kind) + right.stream().mapToDouble(RangeSearch.Found::loss).sum());
     }
 
     private static double loss(List<List<RangeSearch.Found>> heads, int kind) {

@@ -2,6 +2,8 @@ package io.github.ptq4vit.calibrate;
 
 /** The parts of {@link BestConfig}; each can be left out. */
 public enum Ingredient {
+    /** Channels of LayerNorm outputs lose their mean; else they lose the LayerNorm's bias. */
+    CENTRED_NORMS,
     /** Channels of LayerNorm outputs get scales that balance errors of inputs and weights. */
     BALANCED_NORMS,
     /** Blocks of channels of LayerNorm outputs are multiplied with a Hadamard matrix before they are quantised. */

@@ -23,7 +23,7 @@ final class WeightRounding {
 
     private final int inputs;
     private final double[][] hessian;
-    private final int bits;
+    private final double added;
     /** Input channels in the order of rounding. */
     private final int[] order;
     /** What an error of the i-th channel in order adds to the target of later ones, {@code [i][j]}, 0 up to i. */
@@ -35,12 +35,11 @@ final class WeightRounding {
      * @param hessian H, {@code [inputs][inputs]}, symmetric; it is damped in place
      * @param damping added to the diagonal, as a part of its mean
      */
-    WeightRounding(double[][] hessian, double damping, int bits) {
+    WeightRounding(double[][] hessian, double damping) {
         this.inputs = hessian.length;
         this.hessian = hessian;
-        this.bits = bits;
         double mean = IntStream.range(0, inputs).mapToDouble(i -> hessian[i][i]).average().orElseThrow();
-        double added = mean > 0 ? damping * mean : 1;
+        this.added = mean > 0 ? damping * mean : 1;
         for (int i = 0; i < inputs; i++) {
             hessian[i][i] += added;
         }
@@ -51,10 +50,14 @@ final class WeightRounding {
 
     /** Codes and quantisers of a matrix. */
     record Rounded(byte[] codes, List<Quantizer> rows) {
+        /** What the i-th code stands for. */
+        double number(int i, int inputs) {
+            return codes[i] * ((Quantizer.Affine) rows.get(i / inputs)).scale();
+        }
     }
 
     /** Rounds {@code [outputs, inputs]}. */
-    Rounded round(float[] weight) {
+    Rounded round(float[] weight, int bits) {
         int outputs = weight.length / inputs;
         byte[] codes = new byte[weight.length];
         Quantizer[] quantizers = new Quantizer[outputs];
@@ -63,13 +66,32 @@ final class WeightRounding {
             for (int i = 0; i < inputs; i++) {
                 own[i] = weight[row * inputs + i];
             }
-            Row rounded = best(own);
+            Row rounded = best(own, bits);
             quantizers[row] = rounded.grid();
             for (int i = 0; i < inputs; i++) {
                 codes[row * inputs + i] = (byte) rounded.codes[i];
             }
         });
         return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)));
+    }
+
+    /** The error of each row, {@code e H e^T} without the damping. */
+    double[] losses(float[] weight, Rounded rounded) {
+        return IntStream.range(0, weight.length / inputs).parallel().mapToDouble(row -> {
+            double[] error = new double[inputs];
+            for (int i = 0; i < inputs; i++) {
+                error[i] = weight[row * inputs + i] - rounded.number(row * inputs + i, inputs);
+            }
+            double sum = 0;
+            for (int i = 0; i < inputs; i++) {
+                double product = 0;
+                for (int j = 0; j < inputs; j++) {
+                    product += hessian[i][j] * error[j];
+                }
+                sum += error[i] * (product - added * error[i]);
+            }
+            return sum;
+        }).toArray();
     }
 
     /** To the nearest codes under the scale that the diagonal of the moments prefers. */
@@ -91,7 +113,7 @@ final class WeightRounding {
         return new Rounded(codes, quantizers);
     }
 
-    private Row best(double[] weight) {
+    private Row best(double[] weight, int bits) {
         double[] diagonal = new double[inputs];
         for (int i = 0; i < inputs; i++) {
             diagonal[i] = hessian[i][i];

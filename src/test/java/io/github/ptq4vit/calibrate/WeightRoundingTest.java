@@ -26,7 +26,7 @@ class WeightRoundingTest {
             double[][] moments = moments(seen);
             double[] diagonal = IntStream.range(0, INPUTS).mapToDouble(i -> moments[i][i]).toArray();
             double nearest = loss(unseen, weight, WeightRounding.nearest(weight, diagonal, bits));
-            double feedback = loss(unseen, weight, new WeightRounding(moments, 0.01, bits).round(weight));
+            double feedback = loss(unseen, weight, new WeightRounding(moments, 0.01).round(weight, bits));
             assertTrue(feedback < 0.8 * nearest, bits + " bits: " + feedback + " against " + nearest);
         }
     }
@@ -41,7 +41,7 @@ class WeightRoundingTest {
             ones[i] = 1;
         }
         WeightRounding.Rounded nearest = WeightRounding.nearest(weight, ones, 4);
-        WeightRounding.Rounded feedback = new WeightRounding(identity, 0.3, 4).round(weight);
+        WeightRounding.Rounded feedback = new WeightRounding(identity, 0.3).round(weight, 4);
         assertArrayEquals(nearest.codes(), feedback.codes());
         assertEquals(nearest.rows(), feedback.rows());
     }
@@ -54,7 +54,7 @@ class WeightRoundingTest {
             double correlation = random.nextDouble() * 0.8;
             double[][] moments = {{1, correlation}, {correlation, 0.7}};
             float[] weight = {(float) random.nextGaussian(), (float) random.nextGaussian()};
-            WeightRounding.Rounded rounded = new WeightRounding(moments, 0, 4).round(weight);
+            WeightRounding.Rounded rounded = new WeightRounding(moments, 0).round(weight, 4);
             Quantizer.Affine grid = (Quantizer.Affine) rounded.rows().get(0);
             double found = quadratic(moments, weight, rounded.codes()[0], rounded.codes()[1], grid.scale());
             for (int a = -grid.zeroPoint(); a <= 15 - grid.zeroPoint(); a++) {
@@ -69,7 +69,7 @@ class WeightRoundingTest {
     @Test
     void inputsThatAreAlwaysZeroDoNoHarm() {
         float[] weight = weight(new Random(4));
-        WeightRounding.Rounded rounded = new WeightRounding(new double[INPUTS][INPUTS], 0.3, 4).round(weight);
+        WeightRounding.Rounded rounded = new WeightRounding(new double[INPUTS][INPUTS], 0.3).round(weight, 4);
         for (int i = 0; i < weight.length; i++) {
             Quantizer.Affine grid = (Quantizer.Affine) rounded.rows().get(i / INPUTS);
             assertEquals(grid.quantize(weight[i]), rounded.codes()[i] * grid.scale());

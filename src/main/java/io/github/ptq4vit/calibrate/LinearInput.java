@@ -1,0 +1,177 @@
+package io.github.ptq4vit.calibrate;
+
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.model.Distribution;
+import io.github.ptq4vit.model.LayerData;
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.InputTransform;
+import io.github.ptq4vit.quant.Quantizer;
+import io.github.ptq4vit.quant.TwinRule;
+import io.github.ptq4vit.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/** Finds how the input of a linear layer is best quantised. */
+final class LinearInput {
+    private static final int HADAMARD_BLOCK = 64;
+    /** Just more than what makes GELU's outputs positive. */
+    private static final float GELU_SHIFT = 0.17f;
+    private static final double[] POWERS = {0, 0.25, 0.5, 0.75, 1};
+    /** Of 4 bits: neighbours from a tenth apart to more than a third. */
+    private static final int[] RATIOS = {6, 8, 10, 12, 15, 18, 22, 26};
+    /** How much an error of the weights counts, compared with one of the inputs, when channel factors are chosen. */
+    private static final double WEIGHT_PART = 0.6;
+    private static final int TWINS = 60;
+    private static final double TWIN_STEP = 0.015;
+
+    private final Backend backend;
+    private final BestConfig config;
+    private final LinearLayer layer;
+    private final TransformedInputs transformed;
+    private final BitWidths bits;
+    private final int prefix;
+
+    LinearInput(Backend backend, BestConfig config, LinearLayer layer, TransformedInputs transformed, BitWidths bits) {
+        this.backend = backend;
+        this.config = config;
+        this.layer = layer;
+        this.transformed = transformed;
+        this.bits = bits;
+        this.prefix = config.has(Ingredient.PREFIX_RANGES) && !config.isDynamic() ? layer.prefix() : 0;
+    }
+
+    /** The best that was found. */
+    InputChoice best() {
+        try (Scope scope = backend.scope()) {
+            return layer.data().layer().input() == Distribution.GELU ? gelu(scope) : uniform(scope);
+        }
+    }
+
+    private InputChoice uniform(Scope scope) {
+        InputTransform transform = InputTransform.NONE.withHadamard(hadamard()).withPrefixTokens(prefix);
+        LayerData own = layer.with(transformed.of(layer.data().left(), transform, scope));
+        Tensor weight = layer.weightTensor(transform);
+        if (config.isDynamic()) {
+            RangeSearch.Found found = new RowSearch(backend, scope, own, weight, layer.bias(transform))
+                    .best(RangeSearch.parts(bits.activations()));
+            return new InputChoice(transform.withRows(RowScale.RANGE, RowScale.NONE), List.of(found.quantizer()), found.loss());
+        }
+        List<Quantizer> quantizers = new ArrayList<>();
+        double loss = 0;
+        for (int[] rows : prefix == 0 ? List.of(layer.allRows()) : List.of(layer.ordinaryRows(), layer.prefixRows())) {
+            LayerData some = prefix == 0 ? own : InputSearch.rows(own, rows, backend, scope);
+            RangeSearch.Found found = range(some, weight, layer.bias(transform));
+            quantizers.add(found.quantizer());
+            // rows that no gradient reaches are compared as if all counted alike, but cost nothing
+            loss += layer.gradient().isZero(rows) ? 0 : found.loss();
+        }
+        return new InputChoice(transform, quantizers, loss);
+    }
+
+    private int hadamard() {
+        boolean normed = switch (layer.role()) {
+            case QKV, FC1, REDUCTION, HEAD -> true;
+            default -> false;
+        };
+        return normed && config.has(Ingredient.HADAMARD) ? Math.min(HADAMARD_BLOCK, Integer.lowestOneBit(layer.inputs())) : 1;
+    }
+
+    private RangeSearch.Found range(LayerData data, Tensor weight, Optional<Tensor> bias) {
+        float[] range = InputSearch.range(HostMatrix.of(data.left(), backend));
+        try (Scope scope = backend.scope()) {
+            InputSearch search = new InputSearch(backend, scope, data, weight, bias);
+            return RangeSearch.run(range[0], range[1], bits.activations(), search::losses);
+        }
+    }
+
+    /**
+     * GELU's outputs: logarithmic levels above GELU's minimum, with factors a channel that let large channels not decide alone, or
+     * a twin, whichever loses less together with the weights.
+     */
+    private InputChoice gelu(Scope scope) {
+        List<InputChoice> choices = new ArrayList<>();
+        if (!config.has(Ingredient.LOGARITHMIC_GELU) || bits.activations() >= LogarithmicCandidates.MANY_BITS) {
+            choices.add(twin());
+        }
+        if (config.has(Ingredient.LOGARITHMIC_GELU)) {
+            double[] maxima = layer.x().columnMaxima();
+            for (double power : config.has(Ingredient.CHANNEL_FACTORS) ? POWERS : new double[] {0}) {
+                choices.add(logarithmic(InputTransform.NONE.withChannels(GELU_SHIFT, factors(maxima, power))
+                        .withRows(config.isDynamic() ? RowScale.RANGE : RowScale.NONE, RowScale.NONE)));
+            }
+        }
+        InputChoice best = null;
+        double least = Double.POSITIVE_INFINITY;
+        for (InputChoice choice : choices) {
+            double loss = choice.loss() + WEIGHT_PART * layer.nearestLoss(choice.transform(), bits.weights());
+            if (loss < least) {
+                least = loss;
+                best = choice;
+            }
+        }
+        return prefix == 0 ? best : withPrefix(best, scope);
+    }
+
+    private InputChoice twin() {
+        try (Scope scope = backend.scope()) {
+            InputSearch search = new InputSearch(backend, scope, layer.data(), layer.weightTensor(InputTransform.NONE),
+                    layer.bias(InputTransform.NONE));
+            float largest = Math.max(InputSearch.range(layer.x())[1], Float.MIN_NORMAL);
+            List<Quantizer> twins = new ArrayList<>();
+            for (int i = 0; i < TWINS; i++) {
+                float scale = (float) (largest * (1 - i * TWIN_STEP) / (BitWidths.half(bits.activations()) - 0.5));
+                twins.add(Quantizer.GeluTwin.of(scale, bits.activations(), TwinRule.FREE));
+            }
+            RangeSearch.Found found = search.best(twins);
+            return new InputChoice(InputTransform.NONE, List.of(found.quantizer()), found.loss());
+        }
+    }
+
+    private InputChoice logarithmic(InputTransform transform) {
+        try (Scope scope = backend.scope()) {
+            LayerData own = layer.with(transformed.of(layer.data().left(), transform, scope));
+            Tensor weight = layer.weightTensor(transform);
+            float top = config.isDynamic() ? 1 : InputSearch.range(HostMatrix.of(own.left(), backend))[1];
+            List<Quantizer> candidates = LogarithmicCandidates.of(top, RATIOS, bits.activations());
+            RangeSearch.Found found = config.isDynamic()
+                    ? new RowSearch(backend, scope, own, weight, layer.bias(transform)).best(candidates)
+                    : new InputSearch(backend, scope, own, weight, layer.bias(transform)).best(candidates);
+            return new InputChoice(transform, List.of(found.quantizer()), found.loss());
+        }
+    }
+
+    /** Prefix tokens get a logarithmic quantiser of their own; a twin fits them like the others. */
+    private InputChoice withPrefix(InputChoice choice, Scope scope) {
+        InputTransform transform = choice.transform().withPrefixTokens(prefix);
+        Quantizer usual = choice.quantizers().get(0);
+        if (usual instanceof Quantizer.GeluTwin) {
+            return new InputChoice(transform, List.of(usual, usual), choice.loss());
+        }
+        LayerData own = layer.with(transformed.of(layer.data().left(), transform, scope));
+        LayerData rows = InputSearch.rows(own, layer.prefixRows(), backend, scope);
+        float top = InputSearch.range(HostMatrix.of(rows.left(), backend))[1];
+        InputSearch search = new InputSearch(backend, scope, rows, layer.weightTensor(transform), layer.bias(transform));
+        Quantizer ofPrefix = search.best(LogarithmicCandidates.of(top, RATIOS, bits.activations())).quantizer();
+        return new InputChoice(transform, List.of(usual, ofPrefix), choice.loss());
+    }
+
+    /** {@code (geometric mean / maximum)^power}. */
+    private static float[] factors(double[] maxima, double power) {
+        if (power == 0) {
+            return new float[0];
+        }
+        double logarithms = 0;
+        for (double maximum : maxima) {
+            logarithms += Math.log(Math.max(maximum, GELU_SHIFT));
+        }
+        double middle = Math.exp(logarithms / maxima.length);
+        float[] factors = new float[maxima.length];
+        for (int c = 0; c < factors.length; c++) {
+            factors[c] = (float) Math.pow(middle / Math.max(maxima[c], GELU_SHIFT), power);
+        }
+        return factors;
+    }
+}
