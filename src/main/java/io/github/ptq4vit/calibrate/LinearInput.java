@@ -72,11 +72,11 @@ final class LinearInput {
     }
 
     private int hadamard() {
-        boolean normed = switch (layer.role()) {
-            case QKV, FC1, REDUCTION, HEAD -> true;
+        boolean spread = switch (layer.role()) {
+            case QKV, FC1, FC2, REDUCTION, HEAD -> true;
             default -> false;
         };
-        return normed && config.has(Ingredient.HADAMARD) ? Math.min(HADAMARD_BLOCK, Integer.lowestOneBit(layer.inputs())) : 1;
+        return spread && config.has(Ingredient.HADAMARD) ? Math.min(HADAMARD_BLOCK, Integer.lowestOneBit(layer.inputs())) : 1;
     }
 
     private RangeSearch.Found range(LayerData data, Tensor weight, Optional<Tensor> bias) {
