@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.BlockShape;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.UnitShape;
@@ -48,12 +49,11 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
 
     /** Kinds of quantisers of the left operand. */
     Set<String> leftKinds(int version) {
-        Set<String> kinds = new TreeSet<>(switch (layer.role()) {
-            case PATCH_EMBEDDING -> Set.of(QuantizerJson.NONE);
-            case FC2 -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.GELU_TWIN, QuantizerJson.LOGARITHMIC);
-            case PROBABILITY_VALUE -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.SOFTMAX_TWIN,
+        Set<String> kinds = new TreeSet<>(layer.role() == LayerRole.PATCH_EMBEDDING ? Set.of(QuantizerJson.NONE) : switch (layer.input()) {
+            case GELU -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.GELU_TWIN, QuantizerJson.LOGARITHMIC);
+            case SOFTMAX -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.SOFTMAX_TWIN,
                     QuantizerJson.LOGARITHMIC);
-            default -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
+            case ANY -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
         });
         if (version < ManifestJson.VERSION_WITH_TRANSFORMS) {
             kinds.removeAll(Set.of(QuantizerJson.AFFINE, QuantizerJson.LOGARITHMIC, QuantizerJson.COMPANDED));
@@ -81,7 +81,7 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
             groups(fields, right, q.right(), Set.of(1, heads));
             require(fields, transform.equals(InputTransform.NONE.withRows(transform.rows(), transform.columns())),
                     "none but row scales", transform);
-            require(fields, layer.role() == LayerRole.PROBABILITY_VALUE || transform.rows() != RowScale.SUM,
+            require(fields, layer.input() == Distribution.SOFTMAX || transform.rows() != RowScale.SUM,
                     "row sums of probabilities only", transform.rows());
             require(fields, transform.columns() != RowScale.SUM, "columns none or range", transform.columns());
         } else {

@@ -5,8 +5,8 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
-import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
@@ -43,7 +43,7 @@ final class AttentionSearch {
 
     Found run(LayerData data, int bits) {
         int heads = data.left().size(1);
-        boolean probabilities = data.layer().role() == LayerRole.PROBABILITY_VALUE;
+        boolean probabilities = data.layer().input() == Distribution.SOFTMAX;
         RowScale ranges = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
         RowScale rows = !probabilities ? ranges : config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
         List<List<RangeSearch.Found>> lefts = new ArrayList<>();

@@ -3,8 +3,8 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
-import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.Quantizer;
@@ -49,7 +49,7 @@ final class LinearInput {
     /** The best that was found. */
     InputChoice best() {
         try (Scope scope = backend.scope()) {
-            return layer.role() == LayerRole.FC2 ? gelu(scope) : centred(scope);
+            return layer.data().layer().input() == Distribution.GELU ? gelu(scope) : centred(scope);
         }
     }
 
@@ -97,11 +97,11 @@ final class LinearInput {
     }
 
     private int hadamard() {
-        boolean normed = switch (layer.role()) {
-            case QKV, FC1, REDUCTION, HEAD -> true;
+        boolean spread = switch (layer.role()) {
+            case QKV, FC1, FC2, REDUCTION, HEAD -> true;
             default -> false;
         };
-        return normed && config.has(Ingredient.HADAMARD) ? Math.min(HADAMARD_BLOCK, Integer.lowestOneBit(layer.inputs())) : 1;
+        return spread && config.has(Ingredient.HADAMARD) ? Math.min(HADAMARD_BLOCK, Integer.lowestOneBit(layer.inputs())) : 1;
     }
 
     /**

@@ -58,7 +58,7 @@ public sealed interface Architecture permits VitConfig, SwinConfig {
 
     /** The layer that makes tokens from patches. */
     default Layer embedding() {
-        return new Layer(LayerRole.PATCH_EMBEDDING.suffix(), LayerRole.PATCH_EMBEDDING,
+        return new Layer(LayerRole.PATCH_EMBEDDING.suffix(), LayerRole.PATCH_EMBEDDING, Distribution.ANY,
                 Optional.of(Shape.of(dim(), channels(), patchSize(), patchSize())));
     }
 
