@@ -44,19 +44,25 @@ final class BitOptions {
             description = "Choose a bit width for every layer, at most so many on average.")
     private Optional<Double> averageBits = Optional.empty();
 
+    @Option(names = "--max-drop", paramLabel = "POINTS",
+            description = {"Choose a bit width for every layer, as few on average as lose at most so many points",
+                "of accuracy, by measuring on the calibration images; takes several calibrations."})
+    private Optional<Double> maxDrop = Optional.empty();
+
     @Option(names = "--size", paramLabel = "SIZE",
             description = "Choose a bit width for the weights of every layer, for a model of at most this size, for example 3MB.")
     private Optional<String> size = Optional.empty();
 
     /** Wrong use that shows without a model. */
     void check(Recipe recipe, CommonOptions common) {
-        boolean used = plan != Plan.UNIFORM || !keep.isEmpty() || averageBits.isPresent() || size.isPresent();
+        boolean used = plan != Plan.UNIFORM || !keep.isEmpty() || averageBits.isPresent() || maxDrop.isPresent()
+                || size.isPresent();
         if (used && !(recipe instanceof BestConfig)) {
-            throw common.wrong("--plan, --keep, --avg-bits and --size give layers bit widths of their own with preset best, not "
+            throw common.wrong("--plan, --keep, --avg-bits, --max-drop and --size give layers bit widths of their own with preset best, not "
                     + recipe.preset());
         }
-        if (averageBits.isPresent() && size.isPresent()) {
-            throw common.wrong("--avg-bits and --size are two targets; choose one");
+        if (Stream.of(averageBits, maxDrop, size).filter(Optional::isPresent).count() > 1) {
+            throw common.wrong("--avg-bits, --max-drop and --size are targets; choose one");
         }
         target(common);
     }
@@ -99,6 +105,7 @@ final class BitOptions {
     private Optional<BitTarget> target(CommonOptions common) {
         try {
             return averageBits.isPresent() ? averageBits.map(BitTarget.AverageBits::new)
+                    : maxDrop.isPresent() ? maxDrop.map(BitTarget.MaxDrop::new)
                     : size.map(text -> new BitTarget.Size(bytes(text)));
         } catch (IllegalArgumentException e) {
             throw common.wrong(e.getMessage());

@@ -199,6 +199,49 @@ class BestConfigTest {
     }
 
     @Test
+    void aMaximalDropIsKeptAndASmallerOneTakesMoreBits() {
+        Architecture config = architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 1);
+        Tensor pixels = images(config).pixels();
+        try (Backend backend = Backends.open("cpu")) {
+            Tensor expected = logitsTensor(backend, model, pixels);
+            long fewest = 0;
+            for (double points : new double[] {20, 0}) {
+                CalibrationResult result = Calibrator.of(model).on(backend).config(BestConfig.of(new BitWidths(8, 8))
+                        .withTarget(Optional.of(new BitTarget.MaxDrop(points)))).run(images(config));
+                try (Classifier classifier = Classifier.of(backend, new QuantizedModel(result.network(), result.layers()))) {
+                    Tensor found = classifier.logits(pixels);
+                    double drop = 100 * IntStream.range(0, IMAGES).mapToDouble(i -> Predictions.expectedDrop(expected, found, i)).average()
+                            .orElseThrow();
+                    assertTrue(drop <= points, drop + " points");
+                }
+                long bits = result.layers().stream().filter(layer -> layer.weightCodes().length > 0)
+                        .mapToLong(layer -> (long) layer.weightCodes().length * layer.right().get(0).bits()).sum();
+                assertTrue(bits >= fewest, bits + " bits");
+                fewest = bits;
+            }
+        }
+    }
+
+    @Test
+    void costsOfTheRunAreThoseOfItsLayers() {
+        Architecture config = architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 1);
+        String poor = "blocks.0.mlp.fc1";
+        BestConfig recipe = BestConfig.of(new BitWidths(8, 8));
+        BestConfig planned = recipe.withPlan(recipe.plan().with(Map.of(poor, new BitWidths(2, 2))));
+        try (Backend backend = Backends.open("cpu")) {
+            for (Recipe one : List.of(planned, CalibrationConfig.ptq4vit(new BitWidths(4, 4)), CalibrationConfig.base(new BitWidths(4, 4)))) {
+                Map<String, Double> costs = Calibrator.of(model).on(backend).config(one).run(images(config)).costs();
+                assertEquals(config.layers().stream().map(Layer::name).collect(Collectors.toSet()), costs.keySet());
+                double sum = costs.values().stream().mapToDouble(Double::doubleValue).sum();
+                assertEquals(one.preset().equals("base"), Double.isNaN(sum));
+                assertTrue(one != planned || costs.get(poor) > sum / 2, costs.toString());
+            }
+        }
+    }
+
+    @Test
     void aTargetThatCannotBeReachedSaysWhatCan() {
         VisionTransformer model = RandomVit.of(architectures().get(0), 1);
         BestConfig recipe = BestConfig.of(new BitWidths(4, 4)).withTarget(Optional.of(new BitTarget.Size(100)));
