@@ -53,18 +53,18 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
             case GELU -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.GELU_TWIN, QuantizerJson.LOGARITHMIC);
             case SOFTMAX -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.SOFTMAX_TWIN,
                     QuantizerJson.LOGARITHMIC);
-            case ANY -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE);
+            case ANY -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
         });
         if (version < ManifestJson.VERSION_WITH_TRANSFORMS) {
-            kinds.removeAll(Set.of(QuantizerJson.AFFINE, QuantizerJson.LOGARITHMIC));
+            kinds.removeAll(Set.of(QuantizerJson.AFFINE, QuantizerJson.LOGARITHMIC, QuantizerJson.COMPANDED));
         }
         return kinds;
     }
 
     /** Kinds of quantisers of the right operand. */
     Set<String> rightKinds(int version) {
-        return version >= ManifestJson.VERSION_WITH_TRANSFORMS ? Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE)
-                : Set.of(QuantizerJson.UNIFORM);
+        return version < ManifestJson.VERSION_WITH_TRANSFORMS ? Set.of(QuantizerJson.UNIFORM)
+                : Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
     }
 
     /**
@@ -95,6 +95,10 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
                     "0 or " + prefixTokens + " prefix tokens", transform.prefixTokens());
             groups(fields, left, q.left(), Set.of(q.left().isEmpty() ? 0 : transform.prefixTokens() > 0 ? 2 : 1));
             groups(fields, right, q.right(), layer.role() == LayerRole.QKV ? Set.of(1, 3, layer.outputs()) : Set.of(1, layer.outputs()));
+        }
+        if (!layer.role().isMatmul() && q.right().stream().filter(row -> row instanceof Quantizer.Companded)
+                .map(row -> ((Quantizer.Companded) row).bend()).distinct().count() > 1) {
+            throw fields.wrong(right + ".bends", "one bend for all rows", "several");
         }
         grids(fields, left, q::leftGrids);
         grids(fields, right, q::rightGrids);

@@ -61,12 +61,12 @@ final class BestQuantization implements LayerQuantization {
         double[][] moments = new Moments(backend, rows).of(inputs);
         float[] weight = layer.weight(transform);
         if (config.has(Ingredient.ERROR_FEEDBACK)) {
-            return new WeightRounding(moments, DAMPING).round(weight, bits.weights());
+            return new WeightRounding(moments, DAMPING).round(weight, bits.weights(), config.has(Ingredient.COMPANDED_WEIGHTS));
         }
         double[] diagonal = new double[moments.length];
         for (int c = 0; c < diagonal.length; c++) {
             diagonal[c] = moments[c][c];
         }
-        return WeightRounding.nearest(weight, diagonal, bits.weights());
+        return WeightRounding.nearest(weight, diagonal, bits.weights(), config.has(Ingredient.COMPANDED_WEIGHTS));
     }
 }

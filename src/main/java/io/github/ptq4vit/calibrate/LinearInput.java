@@ -24,6 +24,9 @@ final class LinearInput {
     private static final int[] RATIOS = {6, 8, 10, 12, 15, 18, 22, 26};
     /** How much an error of the weights counts, compared with one of the inputs, when channel factors are chosen. */
     private static final double WEIGHT_PART = 0.6;
+    /** The smallest largest level that is tried, as a part of the largest number, and of the range of a row. */
+    private static final double STATIC_PART = 0.25;
+    private static final double DYNAMIC_PART = 0.2;
     private static final int TWINS = 60;
     private static final double TWIN_STEP = 0.015;
 
@@ -46,29 +49,51 @@ final class LinearInput {
     /** The best that was found. */
     InputChoice best() {
         try (Scope scope = backend.scope()) {
-            return layer.data().layer().input() == Distribution.GELU ? gelu(scope) : uniform(scope);
+            return layer.data().layer().input() == Distribution.GELU ? gelu(scope) : centred(scope);
         }
     }
 
-    private InputChoice uniform(Scope scope) {
-        InputTransform transform = InputTransform.NONE.withHadamard(hadamard()).withPrefixTokens(prefix);
+    private InputChoice centred(Scope scope) {
+        InputTransform transform = InputTransform.NONE.withHadamard(hadamard()).withPrefixTokens(prefix)
+                .withRows(config.isDynamic() ? RowScale.RANGE : RowScale.NONE, RowScale.NONE);
         LayerData own = layer.with(transformed.of(layer.data().left(), transform, scope));
         Tensor weight = layer.weightTensor(transform);
-        if (config.isDynamic()) {
-            RangeSearch.Found found = new RowSearch(backend, scope, own, weight, layer.bias(transform))
-                    .best(RangeSearch.parts(bits.activations()));
-            return new InputChoice(transform.withRows(RowScale.RANGE, RowScale.NONE), List.of(found.quantizer()), found.loss());
-        }
-        List<Quantizer> quantizers = new ArrayList<>();
-        double loss = 0;
+        boolean companded = config.has(Ingredient.COMPANDED) && bits.activations() <= Quantizer.Companded.MOST_BITS;
+        List<List<RangeSearch.Found>> found = new ArrayList<>();
+        double[] losses = new double[companded ? 2 : 1];
         for (int[] rows : prefix == 0 ? List.of(layer.allRows()) : List.of(layer.ordinaryRows(), layer.prefixRows())) {
             LayerData some = prefix == 0 ? own : InputSearch.rows(own, rows, backend, scope);
-            RangeSearch.Found found = range(some, weight, layer.bias(transform));
-            quantizers.add(found.quantizer());
-            // rows that no gradient reaches are compared as if all counted alike, but cost nothing
-            loss += layer.gradient().isZero(rows) ? 0 : found.loss();
+            List<RangeSearch.Found> kinds = kinds(some, weight, layer.bias(transform), companded);
+            found.add(kinds);
+            for (int kind = 0; kind < losses.length; kind++) {
+                // rows that no gradient reaches are compared as if all counted alike, but cost nothing
+                losses[kind] += layer.gradient().isZero(rows) ? 0 : kinds.get(kind).loss();
+            }
         }
-        return new InputChoice(transform, quantizers, loss);
+        int kind = companded && losses[1] < losses[0] ? 1 : 0;
+        return new InputChoice(transform, found.stream().map(kinds -> kinds.get(kind).quantizer()).toList(), losses[kind]);
+    }
+
+    /** The best uniform levels, and the best companded ones if they are wanted. */
+    private List<RangeSearch.Found> kinds(LayerData data, Tensor weight, Optional<Tensor> bias, boolean companded) {
+        List<RangeSearch.Found> kinds = new ArrayList<>();
+        try (Scope scope = backend.scope()) {
+            if (config.isDynamic()) {
+                RowSearch search = new RowSearch(backend, scope, data, weight, bias);
+                kinds.add(search.best(RangeSearch.parts(bits.activations())));
+                if (companded) {
+                    kinds.add(CompandedCandidates.best(1, DYNAMIC_PART, bits.activations(), search::best));
+                }
+                return kinds;
+            }
+            float[] range = InputSearch.range(HostMatrix.of(data.left(), backend));
+            InputSearch search = new InputSearch(backend, scope, data, weight, bias);
+            kinds.add(RangeSearch.run(range[0], range[1], bits.activations(), search::losses));
+            if (companded) {
+                kinds.add(CompandedCandidates.best(Math.max(-range[0], range[1]), STATIC_PART, bits.activations(), search::best));
+            }
+            return kinds;
+        }
     }
 
     private int hadamard() {
@@ -77,14 +102,6 @@ final class LinearInput {
             default -> false;
         };
         return spread && config.has(Ingredient.HADAMARD) ? Math.min(HADAMARD_BLOCK, Integer.lowestOneBit(layer.inputs())) : 1;
-    }
-
-    private RangeSearch.Found range(LayerData data, Tensor weight, Optional<Tensor> bias) {
-        float[] range = InputSearch.range(HostMatrix.of(data.left(), backend));
-        try (Scope scope = backend.scope()) {
-            InputSearch search = new InputSearch(backend, scope, data, weight, bias);
-            return RangeSearch.run(range[0], range[1], bits.activations(), search::losses);
-        }
     }
 
     /**
@@ -106,7 +123,8 @@ final class LinearInput {
         InputChoice best = null;
         double least = Double.POSITIVE_INFINITY;
         for (InputChoice choice : choices) {
-            double loss = choice.loss() + WEIGHT_PART * layer.nearestLoss(choice.transform(), bits.weights());
+            double loss = choice.loss() + WEIGHT_PART * layer.nearestLoss(choice.transform(), bits.weights(),
+                    config.has(Ingredient.COMPANDED_WEIGHTS));
             if (loss < least) {
                 least = loss;
                 best = choice;

@@ -130,18 +130,18 @@ final class LinearLayer {
     }
 
     /** What weights rounded to the nearest codes lose by the Hessian metric, about: errors of channels taken as independent. */
-    double nearestLoss(InputTransform transform, int bits) {
+    double nearestLoss(InputTransform transform, int bits, boolean companded) {
         double[] squares = x.columnSquares(gradient.rowShares(), new double[0]);
         for (int c = 0; c < squares.length; c++) {
             double factor = transform.factors().length == 0 ? 1 : transform.factors()[c];
             squares[c] *= factor * factor;
         }
         float[] own = weight(transform);
-        WeightRounding.Rounded rounded = WeightRounding.nearest(own, squares, bits);
+        float[] rounded = WeightRounding.nearest(own, squares, bits, companded).numbers();
         double[] outputShares = gradient.columnShares();
         double loss = 0;
         for (int i = 0; i < own.length; i++) {
-            double error = own[i] - rounded.number(i, inputs());
+            double error = own[i] - rounded[i];
             loss += outputShares[i / inputs()] * squares[i % inputs()] * error * error;
         }
         return loss * Arrays.stream(gradient.columnSums(new double[0])).sum() / outputShares.length;

@@ -43,6 +43,11 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
                 .map(capability -> new BackendUnderTest("cuda, emulated, PTX for " + capability, () -> quick(capability)));
     }
 
+    /** An emulated device that executes the compiled sources, which is what takes least time. */
+    public static Backend compiledGpu() {
+        return emulated(80, false);
+    }
+
     private static Backend quick(int capability) {
         return emulated(capability, true);
     }

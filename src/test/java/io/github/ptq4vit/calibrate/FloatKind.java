@@ -30,10 +30,10 @@ record FloatKind(String fingerprint, String words) {
 
     static FloatKind of(Backend backend) {
         DeviceInfo device = backend.device();
-        String library = device.backend().equals("cpu")
-                ? "instruction sets 0x" + Integer.toHexString(dnnl.dnnl_get_effective_cpu_isa())
-                : "C library " + NativeLibrary.getInstance("c").getFunction("gnu_get_libc_version").invokeString(new Object[0], false);
-        return new FloatKind(LayerDigest.digest(results(backend)), device.device() + ", " + library);
+        String library = device.backend().equals("cpu") ? ""
+                : ", C library " + NativeLibrary.getInstance("c").getFunction("gnu_get_libc_version").invokeString(new Object[0], false);
+        return new FloatKind(LayerDigest.digest(results(backend)), device.device() + library + ", instruction sets 0x"
+                + Integer.toHexString(dnnl.dnnl_get_effective_cpu_isa()));
     }
 
     /** Each operation once, forward and backward, with rows as long as real networks have them. */
