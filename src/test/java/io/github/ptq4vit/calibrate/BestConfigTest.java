@@ -32,6 +32,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -112,15 +113,15 @@ class BestConfigTest {
         }
     }
 
-    static Stream<BackendUnderTest> gpus() {
-        return BackendUnderTest.quickGpus();
+    static Stream<Arguments> gpus() {
+        return BackendUnderTest.quickGpus().flatMap(gpu -> Stream.of(ActivationScales.values()).map(scales -> Arguments.of(gpu, scales)));
     }
 
-    @ParameterizedTest(name = "{0}")
+    @ParameterizedTest(name = "{0}, {1}", allowZeroInvocations = true)
     @MethodSource("gpus")
-    void aGpuFindsWhatIsAsGood(BackendUnderTest gpu) {
+    void aGpuFindsWhatIsAsGood(BackendUnderTest gpu, ActivationScales activations) {
         VisionTransformer model = RandomVit.of(architectures().get(0), 1);
-        BestConfig recipe = BestConfig.of(new BitWidths(6, 6));
+        BestConfig recipe = BestConfig.of(new BitWidths(6, 6)).withActivations(activations);
         try (Backend cpu = Backends.open("cpu"); Backend backend = gpu.open().get()) {
             double onGpu = divergence(cpu, model, calibrated(backend, model, recipe));
             double onCpu = divergence(cpu, model, calibrated(cpu, model, recipe));
