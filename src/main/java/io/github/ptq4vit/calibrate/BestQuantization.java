@@ -33,6 +33,9 @@ final class BestQuantization implements LayerQuantization {
     @Override
     public Outcome quantize(LayerData data, int unit) {
         Layer layer = data.layer();
+        if (config.plan().excluded().contains(layer.name())) {
+            return new Outcome(QuantizedLayer.unquantized(layer.name()), List.of(), 0);
+        }
         BitWidths bits = config.plan().of(layer.name());
         if (layer.role().isMatmul()) {
             AttentionSearch.Found found = timings.time("search " + layer.role().suffix(),
