@@ -46,7 +46,8 @@ final class LayerCalibration implements LayerQuantization {
     private Outcome linear(LayerData data, Scope scope) {
         LayerRole role = data.layer().role();
         float[] weight = model.weight(data.layer()).toArray();
-        int groups = switch (role) {
+        boolean channelwise = config.extensions().contains(Extension.CHANNELWISE_WEIGHTS) && !comparesRows();
+        int groups = channelwise ? data.output().size(1) : switch (role) {
             case QKV -> 3;
             case PATCH_EMBEDDING -> config.channelwisePatches() && !comparesRows() ? data.output().size(1) : 1;
             default -> 1;
@@ -84,7 +85,8 @@ final class LayerCalibration implements LayerQuantization {
                 new ProblemBuilder(backend, scope, config.metric()).attention(data));
         int bits = config.bits().activations();
         boolean twin = config.twin() && data.layer().input() == Distribution.SOFTMAX;
-        Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule())
+        Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule(),
+                config.extensions().contains(Extension.HEADWISE_THRESHOLDS) ? data.left().size(1) : 1)
                 : Candidates.uniform(perHead(data.left(), scope), bits, config);
         Candidates right = Candidates.uniform(perHead(data.right().orElseThrow(), scope), bits, config);
         ScaleSearch search = search(data, problem, left, right, scope);

@@ -199,6 +199,25 @@ class BestConfigTest {
         }
     }
 
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void extensionsOfThePaperHaveMoreGroupsAndAreCalculatedWith(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        CalibrationConfig paper = CalibrationConfig.ptq4vit(new BitWidths(4, 6));
+        Map<String, Layer> byName = config.layers().stream().collect(Collectors.toMap(Layer::name, layer -> layer));
+        try (Backend backend = Backends.open("cpu")) {
+            QuantizedModel extended = calibrated(backend, model, paper.withExtensions(EnumSet.allOf(Extension.class)));
+            for (QuantizedLayer layer : extended.layers()) {
+                Layer of = byName.get(layer.name());
+                assertEquals(of.role().isMatmul() ? layer.left().size() : of.outputs(), layer.right().size(), layer.name());
+            }
+            // more groups do no harm beyond chance
+            QuantizedModel channelwise = calibrated(backend, model, paper.withExtensions(EnumSet.of(Extension.CHANNELWISE_WEIGHTS)));
+            assertTrue(divergence(backend, model, channelwise) < 2 * divergence(backend, model, calibrated(backend, model, paper)));
+            assertTrue(divergence(backend, model, extended) < 2 * divergence(backend, model, channelwise));
+        }
+    }
+
     @Test
     void aMaximalDropIsKeptAndASmallerOneTakesMoreBits() {
         Architecture config = architectures().get(0);
