@@ -65,6 +65,7 @@ public final class QuantizedArithmetic implements Arithmetic {
     /** From now on this layer is quantised. */
     public void add(QuantizedLayer q) {
         Layer layer = layers.get(q.name());
+        require(layer != null, q, "the model has no such layer");
         if (layer.role().isMatmul()) {
             require(q.left().isEmpty() == q.right().isEmpty(), q, "a product of attention has both operands quantised or none");
         } else {
