@@ -13,7 +13,7 @@ public record BackendUnderTest(String name, Supplier<Backend> open) {
 
     static Stream<BackendUnderTest> all() {
         return Stream.concat(Stream.of(
-                new BackendUnderTest("plain", PlainBackend::new),
+                new BackendUnderTest("plain", PlainBackend::new), new BackendUnderTest("least", LeastBackend::new),
                 new BackendUnderTest("cpu", () -> new CpuBackend(2)),
                 new BackendUnderTest("cpu, float products", () -> CpuBackend.withFloatProducts(2))), gpus());
     }
