@@ -15,7 +15,6 @@ import io.github.ptq4vit.model.BlockShape;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.InputTransform;
