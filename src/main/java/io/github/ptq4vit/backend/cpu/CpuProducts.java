@@ -74,7 +74,7 @@ final class CpuProducts {
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), weights.bias().isPresent(),
                 weights.isInteger());
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
-                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, true, key.bias,
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, CodeProduct.Scales.COLUMNS, key.bias,
                 Layout.dense(F32, rows, weights.outputs())));
         long[] codes = encode(worker, first, CpuBuffer.address(x), 1, Math.toIntExact(x.elements()), grid, new int[ranges][1]);
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
@@ -87,7 +87,7 @@ final class CpuProducts {
         Layout plain = weights.transposed();
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), false, weights.isInteger());
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
-                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, true, false,
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, CodeProduct.Scales.COLUMNS, false,
                 Layout.dense(F32, rows, weights.outputs())));
         long[] codes = rooms(worker, first, CODES_A, ranges, (long) rows * weights.inputs());
         float[] sizes = RowCoder.encode(first.form(), CpuBuffer.address(x), rows, weights.inputs(), grid, codes);
@@ -135,7 +135,7 @@ final class CpuProducts {
         MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, coder.form(), c.stride(0), c.stride(1));
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.form(), ranges, n, k,
                 transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
-                false, false, Layout.of(c)));
+                CodeProduct.Scales.ONE, false, Layout.of(c)));
         int[][] sums = new int[ranges][n];
         float[] sizesOfA = new float[0];
         long numbersA = gathered(worker, "gathered a", a);

@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -61,17 +62,24 @@ final class CpuScorer {
         if (candidates.isEmpty()) {
             return new double[0][];
         }
-        List<Tile> tiles = tiles(problem, from, to);
-        int groups = candidates.get(0).size();
-        double[][] losses = new double[candidates.size()][groups];
-        int block = candidatesAtATime(problem, searched, candidates.size());
-        for (int start = 0; start < candidates.size(); start += block) {
-            int end = Math.min(candidates.size(), start + block);
-            double[][] blockLosses = scoreBlock(problem, outputs, codes, searched, fixed, candidates.subList(start, end),
-                    tiles);
-            System.arraycopy(blockLosses, 0, losses, start, end - start);
+        // without those that repeat the one before
+        List<List<CodeGrid>> different = new ArrayList<>();
+        int[] places = new int[candidates.size()];
+        for (int candidate = 0; candidate < places.length; candidate++) {
+            if (candidate == 0 || !candidates.get(candidate).equals(candidates.get(candidate - 1))) {
+                different.add(candidates.get(candidate));
+            }
+            places[candidate] = different.size() - 1;
         }
-        return losses;
+        List<Tile> tiles = tiles(problem, from, to);
+        double[][] found = new double[different.size()][];
+        int block = candidatesAtATime(problem, searched, found.length);
+        for (int start = 0; start < found.length; start += block) {
+            int end = Math.min(found.length, start + block);
+            double[][] blockLosses = scoreBlock(problem, outputs, codes, searched, fixed, different.subList(start, end), tiles);
+            System.arraycopy(blockLosses, 0, found, start, end - start);
+        }
+        return Arrays.stream(places).mapToObj(place -> found[place].clone()).toArray(double[][]::new);
     }
 
     private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
