@@ -3,6 +3,7 @@ package io.github.ptq4vit.artifact;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.ptq4vit.model.Activation;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.SwinConfig;
 import io.github.ptq4vit.model.VitConfig;
@@ -24,6 +25,8 @@ final class ArchitectureJson {
     private static final int MOST_STAGES = 8;
     /** Components of which there may be none. */
     private static final Set<String> MAY_BE_ZERO = Set.of("registers", "representation");
+    /** Components that are written only if they are something else: older programs do not know them. */
+    private static final Map<String, String> USUAL = Map.of("activation", Activation.GELU.name());
     private static final PropertyNamingStrategies.SnakeCaseStrategy SNAKE_CASE = new PropertyNamingStrategies.SnakeCaseStrategy();
 
     private ArchitectureJson() {
@@ -32,8 +35,18 @@ final class ArchitectureJson {
     static ObjectNode write(Architecture config) {
         ObjectNode node = JSON.createObjectNode().put(FAMILY, config instanceof SwinConfig ? "swin" : "vit");
         node.setAll(JSON.<ObjectNode>valueToTree(config));
+        USUAL.forEach((name, usual) -> {
+            if (node.path(name).asText().equals(usual)) {
+                node.remove(name);
+            }
+        });
         // as float32, whose shortest decimal it is, not as the double next to it
         return node.put("epsilon", config.epsilon());
+    }
+
+    /** Whether a reader of version 2 of the format knows it. */
+    static boolean isOfVersion2(Architecture config) {
+        return USUAL.keySet().stream().noneMatch(write(config)::has);
     }
 
     /** Reads the field of an object. */
@@ -84,7 +97,7 @@ final class ArchitectureJson {
             for (Object constant : type.getEnumConstants()) {
                 constants.put(((Enum<?>) constant).name(), constant);
             }
-            return constants.get(fields.word(name, constants.keySet()));
+            return constants.get(USUAL.containsKey(name) && !fields.has(name) ? USUAL.get(name) : fields.word(name, constants.keySet()));
         } else if (type.isRecord()) {
             return record(type, fields.object(name));
         }

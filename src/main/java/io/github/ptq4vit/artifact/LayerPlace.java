@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.BlockShape;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.UnitShape;
@@ -48,23 +49,22 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
 
     /** Kinds of quantisers of the left operand. */
     Set<String> leftKinds(int version) {
-        Set<String> kinds = new TreeSet<>(switch (layer.role()) {
-            case PATCH_EMBEDDING -> Set.of(QuantizerJson.NONE);
-            case FC2 -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.GELU_TWIN, QuantizerJson.LOGARITHMIC);
-            case PROBABILITY_VALUE -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.SOFTMAX_TWIN,
+        Set<String> kinds = new TreeSet<>(layer.role() == LayerRole.PATCH_EMBEDDING ? Set.of(QuantizerJson.NONE) : switch (layer.input()) {
+            case GELU -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.GELU_TWIN, QuantizerJson.LOGARITHMIC);
+            case SOFTMAX -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.SOFTMAX_TWIN,
                     QuantizerJson.LOGARITHMIC);
-            default -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE);
+            case ANY -> Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
         });
         if (version < ManifestJson.VERSION_WITH_TRANSFORMS) {
-            kinds.removeAll(Set.of(QuantizerJson.AFFINE, QuantizerJson.LOGARITHMIC));
+            kinds.removeAll(Set.of(QuantizerJson.AFFINE, QuantizerJson.LOGARITHMIC, QuantizerJson.COMPANDED));
         }
         return kinds;
     }
 
     /** Kinds of quantisers of the right operand. */
     Set<String> rightKinds(int version) {
-        return version >= ManifestJson.VERSION_WITH_TRANSFORMS ? Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE)
-                : Set.of(QuantizerJson.UNIFORM);
+        return version < ManifestJson.VERSION_WITH_TRANSFORMS ? Set.of(QuantizerJson.UNIFORM)
+                : Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
     }
 
     /**
@@ -81,7 +81,7 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
             groups(fields, right, q.right(), Set.of(1, heads));
             require(fields, transform.equals(InputTransform.NONE.withRows(transform.rows(), transform.columns())),
                     "none but row scales", transform);
-            require(fields, layer.role() == LayerRole.PROBABILITY_VALUE || transform.rows() != RowScale.SUM,
+            require(fields, layer.input() == Distribution.SOFTMAX || transform.rows() != RowScale.SUM,
                     "row sums of probabilities only", transform.rows());
             require(fields, transform.columns() != RowScale.SUM, "columns none or range", transform.columns());
         } else {
@@ -95,6 +95,10 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
                     "0 or " + prefixTokens + " prefix tokens", transform.prefixTokens());
             groups(fields, left, q.left(), Set.of(q.left().isEmpty() ? 0 : transform.prefixTokens() > 0 ? 2 : 1));
             groups(fields, right, q.right(), layer.role() == LayerRole.QKV ? Set.of(1, 3, layer.outputs()) : Set.of(1, layer.outputs()));
+        }
+        if (!layer.role().isMatmul() && q.right().stream().filter(row -> row instanceof Quantizer.Companded)
+                .map(row -> ((Quantizer.Companded) row).bend()).distinct().count() > 1) {
+            throw fields.wrong(right + ".bends", "one bend for all rows", "several");
         }
         grids(fields, left, q::leftGrids);
         grids(fields, right, q::rightGrids);

@@ -2,6 +2,7 @@ package io.github.ptq4vit.artifact;
 
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
+import io.github.ptq4vit.backend.CodeTable;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
@@ -13,6 +14,7 @@ import io.github.ptq4vit.tensor.Tensor;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * The tensors of quantised layers: {@code NAME.weight} int8 in the shape of the float32 weight, {@code NAME.weight_scale}
@@ -78,11 +80,19 @@ final class LayerTensors {
         int size = codes.length / grids.size();
         for (int i = 0; i < codes.length; i++) {
             CodeRange range = grids.get(i / size).ranges().get(0);
+            int code = codes[i];
+            if (grids.get(i / size).table().filter(table -> !holds(table, code)).isPresent()) {
+                throw file.wrong(codes(layer), "codes of its levels", code + " at index " + i);
+            }
             if (codes[i] < range.min() || codes[i] > range.max()) {
                 throw file.wrong(codes(layer), "codes from " + range.min() + " to " + range.max(), codes[i] + " at index " + i);
             }
         }
         return codes;
+    }
+
+    private static boolean holds(CodeTable table, int code) {
+        return IntStream.range(0, table.levels()).anyMatch(level -> table.code(0, level) == code);
     }
 
     static Map<String, Layer> byName(Architecture config) {

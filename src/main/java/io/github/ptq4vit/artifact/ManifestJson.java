@@ -67,9 +67,9 @@ final class ManifestJson {
 
     /** The lowest version that can say it, so that older programs read what they can. */
     private static int version(Manifest manifest) {
-        return manifest.units().values().stream().flatMap(List::stream).allMatch(layer -> layer.input().equals(InputTransform.NONE)
-                && QuantizerJson.isOfVersion2(layer.left()) && QuantizerJson.isOfVersion2(layer.right())) ? VERSION
-                : VERSION_WITH_TRANSFORMS;
+        boolean old = manifest.units().values().stream().flatMap(List::stream).allMatch(layer -> layer.input().equals(InputTransform.NONE)
+                && QuantizerJson.isOfVersion2(layer.left()) && QuantizerJson.isOfVersion2(layer.right()));
+        return old && ArchitectureJson.isOfVersion2(manifest.config()) ? VERSION : VERSION_WITH_TRANSFORMS;
     }
 
     /** The scales of a model and what they belong to, for those who build the quantised network with other means. */

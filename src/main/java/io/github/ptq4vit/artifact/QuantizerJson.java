@@ -26,6 +26,7 @@ final class QuantizerJson {
     static final String GELU_TWIN = "gelu_twin";
     static final String AFFINE = "affine";
     static final String LOGARITHMIC = "logarithmic";
+    static final String COMPANDED = "companded";
     /** More output channels, heads or tokens than any network has. */
     private static final int MOST_GROUPS = 1 << 20;
     private static final int MOST_HADAMARD = 1 << 20;
@@ -55,6 +56,9 @@ final class QuantizerJson {
         } else if (first instanceof Quantizer.Logarithmic) {
             floats(node, "tops", groups, q -> ((Quantizer.Logarithmic) q).top());
             groups.forEach(q -> node.withArray("ratios").add(((Quantizer.Logarithmic) q).ratio()));
+        } else if (first instanceof Quantizer.Companded) {
+            floats(node, "tops", groups, q -> ((Quantizer.Companded) q).top());
+            groups.forEach(q -> node.withArray("bends").add(((Quantizer.Companded) q).bend()));
         } else {
             floats(node, "negative_scales", groups, q -> ((Quantizer.GeluTwin) q).negativeScale());
             floats(node, "positive_scales", groups, q -> ((Quantizer.GeluTwin) q).positiveScale());
@@ -75,6 +79,7 @@ final class QuantizerJson {
                 case SOFTMAX_TWIN -> softmaxTwins(fields, count, bits);
                 case AFFINE -> affines(fields, count, bits);
                 case LOGARITHMIC -> logarithmics(fields, count, bits);
+                case COMPANDED -> compandeds(fields, count, bits);
                 default -> geluTwins(fields, count, bits);
             });
         }
@@ -114,6 +119,15 @@ final class QuantizerJson {
         return IntStream.range(0, count).<Quantizer>mapToObj(i -> new Quantizer.Logarithmic(tops[i], ratios[i], bits)).toList();
     }
 
+    private static List<Quantizer> compandeds(Fields fields, int count, int bits) {
+        if (bits > Quantizer.Companded.MOST_BITS) {
+            throw fields.wrong("bits", "at most " + Quantizer.Companded.MOST_BITS + " of companded levels", bits);
+        }
+        float[] tops = fields.positives("tops", count);
+        int[] bends = fields.integers("bends", count, 1, Quantizer.Companded.MOST_BEND);
+        return IntStream.range(0, count).<Quantizer>mapToObj(i -> new Quantizer.Companded(tops[i], bends[i], bits)).toList();
+    }
+
     private static List<Quantizer> geluTwins(Fields fields, int count, int bits) {
         float[] negative = fields.positives("negative_scales", count);
         float[] positive = fields.positives("positive_scales", count);
@@ -122,12 +136,14 @@ final class QuantizerJson {
 
     private static String kind(Quantizer quantizer) {
         return quantizer instanceof Quantizer.Uniform ? UNIFORM : quantizer instanceof Quantizer.SoftmaxTwin ? SOFTMAX_TWIN
-                : quantizer instanceof Quantizer.Affine ? AFFINE : quantizer instanceof Quantizer.Logarithmic ? LOGARITHMIC : GELU_TWIN;
+                : quantizer instanceof Quantizer.Affine ? AFFINE : quantizer instanceof Quantizer.Logarithmic ? LOGARITHMIC
+                : quantizer instanceof Quantizer.Companded ? COMPANDED : GELU_TWIN;
     }
 
     /** Whether a reader of version 2 of the format knows these. */
     static boolean isOfVersion2(List<Quantizer> groups) {
-        return groups.stream().noneMatch(q -> q instanceof Quantizer.Affine || q instanceof Quantizer.Logarithmic);
+        return groups.stream().noneMatch(q -> q instanceof Quantizer.Affine || q instanceof Quantizer.Logarithmic
+                || q instanceof Quantizer.Companded);
     }
 
     /** The input transform of a layer. */

@@ -47,6 +47,11 @@ public final class CodeTable {
         return Float.intBitsToFloat(Float.floatToRawIntBits(x) & 0xffff0000);
     }
 
+    /** The nearest bfloat16 of a finite number. */
+    public static float nearest(double x) {
+        return truncated(Float.intBitsToFloat(Float.floatToRawIntBits((float) x) + 0x8000)) + 0f;
+    }
+
     /** Number of levels. */
     public int levels() {
         return bounds.length + 1;

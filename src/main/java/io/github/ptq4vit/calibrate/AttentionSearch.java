@@ -5,16 +5,18 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
-import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.quant.TwinRule;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * Finds the quantisers of attention's products, one a head and operand, each with the other operand in float32, by the Hessian
@@ -24,6 +26,8 @@ final class AttentionSearch {
     /** Of 4 bits: neighbours from a quarter apart to more than a half. */
     private static final int[] RATIOS = {12, 15, 18, 22, 26, 31, 37, 45};
     private static final int THRESHOLDS = 12;
+    /** The smallest largest level that is tried, as a part of the largest number. */
+    private static final double SMALLEST_PART = 0.3;
 
     private final Backend backend;
     private final BestConfig config;
@@ -33,33 +37,39 @@ final class AttentionSearch {
         this.config = config;
     }
 
-    QuantizedLayer run(LayerData data) {
+    /** A product's quantisers, and the sum of what each operand's lose with the other one in float32. */
+    record Found(QuantizedLayer layer, double loss) {
+    }
+
+    Found run(LayerData data, int bits) {
         int heads = data.left().size(1);
-        int bits = config.bits().activations();
-        boolean probabilities = data.layer().role() == LayerRole.PROBABILITY_VALUE;
+        boolean probabilities = data.layer().input() == Distribution.SOFTMAX;
         RowScale ranges = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
         RowScale rows = !probabilities ? ranges : config.has(Ingredient.ROW_SUMS) ? RowScale.SUM : RowScale.NONE;
-        List<Quantizer> right = new ArrayList<>();
         List<List<RangeSearch.Found>> lefts = new ArrayList<>();
+        List<List<RangeSearch.Found>> rights = new ArrayList<>();
         for (int head = 0; head < heads; head++) {
             try (Scope scope = backend.scope()) {
                 Head own = new Head(data, head, scope);
-                lefts.add(probabilities ? own.probabilities(bits, rows) : List.of(own.range(true, bits)));
-                right.add(own.range(false, bits).quantizer());
+                lefts.add(probabilities ? own.probabilities(bits, rows) : own.centred(true, bits));
+                rights.add(own.centred(false, bits));
             }
         }
-        // all heads have quantisers of one kind
-        int kind = 0;
-        for (int other = 1; other < lefts.get(0).size(); other++) {
-            kind = loss(lefts, other) < loss(lefts, kind) ? other : kind;
-        }
-        int chosen = kind;
-        return new QuantizedLayer(data.layer().name(), lefts.stream().map(kinds -> kinds.get(chosen).quantizer()).toList(), right,
-                new byte[0], InputTransform.NONE.withRows(rows, ranges));
+        List<RangeSearch.Found> left = bestKind(lefts);
+        List<RangeSearch.Found> right = bestKind(rights);
+        QuantizedLayer layer = new QuantizedLayer(data.layer().name(), left.stream().map(RangeSearch.Found::quantizer).toList(),
+                right.stream().map(RangeSearch.Found::quantizer).toList(), new byte[0], InputTransform.NONE.withRows(rows, ranges));
+        return new Found(layer, loss(left) + loss(right));
     }
 
-    private static double loss(List<List<RangeSearch.Found>> heads, int kind) {
-        return heads.stream().mapToDouble(kinds -> kinds.get(kind).loss()).sum();
+    /** Of the best quantisers of each kind, by head, those of the kind that loses least: all heads have quantisers of one kind. */
+    private static List<RangeSearch.Found> bestKind(List<List<RangeSearch.Found>> heads) {
+        return IntStream.range(0, heads.get(0).size()).mapToObj(kind -> heads.stream().map(kinds -> kinds.get(kind)).toList())
+                .min(Comparator.comparingDouble(AttentionSearch::loss)).orElseThrow();
+    }
+
+    private static double loss(List<RangeSearch.Found> heads) {
+        return heads.stream().mapToDouble(RangeSearch.Found::loss).sum();
     }
 
     /** The products of one head, one an image (or window); all dense. */
@@ -84,12 +94,19 @@ final class AttentionSearch {
             return copy;
         }
 
-        RangeSearch.Found range(boolean searchLeft, int bits) {
+        /** The best uniform quantiser, and the best companded one if that is wanted. */
+        List<RangeSearch.Found> centred(boolean searchLeft, int bits) {
             if (config.isDynamic()) {
-                return best(RangeSearch.parts(bits), searchLeft, RowScale.RANGE);
+                return List.of(best(RangeSearch.parts(bits), searchLeft, RowScale.RANGE));
             }
             float[] range = InputSearch.range(HostMatrix.of(searchLeft ? left : columns, backend));
-            return RangeSearch.run(range[0], range[1], bits, candidates -> losses(candidates, searchLeft, RowScale.NONE));
+            List<RangeSearch.Found> kinds = new ArrayList<>();
+            kinds.add(RangeSearch.run(range[0], range[1], bits, candidates -> losses(candidates, searchLeft, RowScale.NONE)));
+            if (config.has(Ingredient.COMPANDED) && bits <= Quantizer.Companded.MOST_BITS) {
+                kinds.add(CompandedCandidates.best(Math.max(-range[0], range[1]), SMALLEST_PART, bits,
+                        candidates -> best(candidates, searchLeft, RowScale.NONE)));
+            }
+            return kinds;
         }
 
         /** The best of each kind of quantiser. */

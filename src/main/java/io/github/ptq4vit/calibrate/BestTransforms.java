@@ -14,6 +14,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /** The transforms of {@link BestConfig}, and the walk through the network that collects what they ask for. */
 final class BestTransforms {
@@ -28,6 +29,7 @@ final class BestTransforms {
     private final CalibrationImages images;
     private final Timings timings;
     private final Map<String, String> norms = new HashMap<>();
+    private final Map<String, double[]> offsets = new HashMap<>();
     private final Map<String, double[]> inputs = new HashMap<>();
     private final Map<String, double[]> outputWeights = new HashMap<>();
     private final Map<String, Statistics.Attention> attention = new HashMap<>();
@@ -45,10 +47,11 @@ final class BestTransforms {
 
     VisionTransformer transformed() {
         new LayerWalk(model, backend, config.loss(), images, timings).run(walked -> this::collect);
-        Statistics statistics = new Statistics(inputs, outputWeights, attention);
+        Statistics statistics = new Statistics(offsets, inputs, outputWeights, attention);
         VisionTransformer result = model;
+        result = Equivalences.centreNorms(result, statistics);
         if (config.has(Ingredient.BALANCED_NORMS)) {
-            result = Equivalences.balanceNorms(Equivalences.foldNormBias(result), statistics);
+            result = Equivalences.balanceNorms(result, statistics);
         }
         if (config.has(Ingredient.CENTRED)) {
             result = Equivalences.centreKeysAndValues(result, statistics);
@@ -81,14 +84,19 @@ final class BestTransforms {
         outputWeights.put(layer.name(), HostMatrix.floored(gradient.columnShares(), GRADIENT_PART));
         String norm = norms.get(layer.name());
         if (norm != null) {
-            float[] beta = model.tensor(norm + ".bias").toArray();
-            double[] offsets = new double[Equivalences.foldsBias(layer) ? beta.length : 0];
-            for (int c = 0; c < offsets.length; c++) {
-                offsets[c] = beta[c];
+            HostMatrix x = HostMatrix.of(data.left(), backend);
+            double[] rows = HostMatrix.floored(gradient.rowShares(), GRADIENT_PART);
+            double[] own = new double[0];
+            if (layer.role().hasBias()) {
+                own = config.has(Ingredient.CENTRED_NORMS) ? x.columnMeans(rows) : doubles(model.tensor(norm + ".bias").toArray());
+                offsets.put(layer.name(), own);
             }
-            inputs.put(layer.name(), HostMatrix.of(data.left(), backend)
-                    .columnSquares(HostMatrix.floored(gradient.rowShares(), GRADIENT_PART), offsets));
+            inputs.put(layer.name(), x.columnSquares(rows, own));
         }
+    }
+
+    private static double[] doubles(float[] numbers) {
+        return IntStream.range(0, numbers.length).mapToDouble(i -> numbers[i]).toArray();
     }
 
     private Statistics.Attention attention(Map<LayerRole, LayerData> layers) {

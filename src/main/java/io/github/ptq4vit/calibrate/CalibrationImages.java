@@ -18,4 +18,10 @@ public record CalibrationImages(List<String> ids, Tensor pixels) {
                     + "; [images, channels, side, side] is expected");
         }
     }
+
+    /** The first so many of them; all, if there are fewer. */
+    CalibrationImages first(int count) {
+        int some = Math.min(count, ids.size());
+        return new CalibrationImages(ids.subList(0, some), pixels.slice(0, some));
+    }
 }

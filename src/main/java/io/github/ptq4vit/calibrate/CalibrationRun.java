@@ -21,7 +21,7 @@ final class CalibrationRun {
     private final Optional<VisionTransformer> transformed;
     private final Consumer<VisionTransformer> onNetwork;
     private final Backend backend;
-    private final Recipe recipe;
+    private Recipe recipe;
     private final CalibrationImages images;
     private final Progress progress;
     private final Map<String, List<QuantizedLayer>> known;
@@ -65,13 +65,14 @@ final class CalibrationRun {
                 seconds, searching, timings);
     }
 
-    /** From here on the model is the one that is quantised. */
+    /** From here on the model is the one that is quantised, and the recipe has bit widths for every layer. */
     private void network() {
         VisionTransformer network = transformed.orElseGet(() -> recipe.transformed(model, backend, images, timings));
         if (network != model && transformed.isEmpty()) {
             onNetwork.accept(network);
         }
         model = network;
+        recipe = recipe.planned(network, backend, images, timings, progress);
     }
 
     /** Quantises layers, the last first; what is not needed for the rest is freed from the scope, which owns their arrays. */

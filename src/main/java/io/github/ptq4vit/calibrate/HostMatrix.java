@@ -3,6 +3,8 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import java.util.Arrays;
+import java.util.stream.IntStream;
 
 /**
  * A matrix on the host.
@@ -54,6 +56,11 @@ record HostMatrix(float[] numbers, int columns) {
         return sums;
     }
 
+    /** Weighted mean of each column; the weights' mean is 1. */
+    double[] columnMeans(double[] rowWeights) {
+        return Arrays.stream(columnSums(rowWeights)).map(sum -> sum / rows()).toArray();
+    }
+
     /** Mean over the rows of the weighted squares of each column less an offset. */
     double[] columnSquares(double[] rowWeights, double[] offsets) {
         double[] sums = new double[columns];
@@ -68,6 +75,20 @@ record HostMatrix(float[] numbers, int columns) {
             sums[c] /= rows();
         }
         return sums;
+    }
+
+    /** Whether some rows hold nothing but zeros. */
+    boolean isZero(int[] some) {
+        return Arrays.stream(some).allMatch(row -> IntStream.range(row * columns, (row + 1) * columns).allMatch(i -> numbers[i] == 0));
+    }
+
+    /** Largest magnitude of each column. */
+    double[] columnMaxima() {
+        double[] maxima = new double[columns];
+        for (int i = 0; i < numbers.length; i++) {
+            maxima[i % columns] = Math.max(maxima[i % columns], Math.abs(numbers[i]));
+        }
+        return maxima;
     }
 
     static double[] dividedByMean(double[] numbers) {

@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.VisionTransformer;
@@ -72,7 +73,7 @@ final class LayerCalibration implements LayerQuantization {
     private Candidates inputs(LayerData data) {
         View rows = data.left().reshape(data.left().size(0), 1, data.left().size(1));
         int bits = config.bits().activations();
-        return config.twin() && data.layer().role() == LayerRole.FC2
+        return config.twin() && data.layer().input() == Distribution.GELU
                 ? Candidates.geluTwin(parallel.maxima(rows, false)[0], bits, config)
                 : Candidates.uniform(parallel.maxima(rows, true), bits, config);
     }
@@ -81,7 +82,7 @@ final class LayerCalibration implements LayerQuantization {
         MatmulProblem problem = timings.time("lay out", () ->
                 new ProblemBuilder(backend, scope, config.metric()).attention(data));
         int bits = config.bits().activations();
-        boolean twin = config.twin() && data.layer().role() == LayerRole.PROBABILITY_VALUE;
+        boolean twin = config.twin() && data.layer().input() == Distribution.SOFTMAX;
         Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule())
                 : Candidates.uniform(perHead(data.left(), scope), bits, config);
         Candidates right = Candidates.uniform(perHead(data.right().orElseThrow(), scope), bits, config);

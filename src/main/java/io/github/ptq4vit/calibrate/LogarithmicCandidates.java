@@ -8,7 +8,7 @@ import java.util.List;
 final class LogarithmicCandidates {
     private static final double[] TOPS = {0.3, 0.5, 0.7, 0.85, 1};
     /** With this many bits there are levels to spare, and they may reach further down. */
-    private static final int MANY_BITS = 6;
+    static final int MANY_BITS = 6;
     private static final int[] WIDER = {32, 40, 50};
 
     private LogarithmicCandidates() {

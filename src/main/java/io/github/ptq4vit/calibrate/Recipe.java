@@ -11,7 +11,7 @@ public sealed interface Recipe permits CalibrationConfig, BestConfig {
     /** Name of the preset this started from. */
     String preset();
 
-    /** Bit widths. */
+    /** Bit widths of most layers. */
     BitWidths bits();
 
     /** Of everything random. */
@@ -29,6 +29,15 @@ public sealed interface Recipe permits CalibrationConfig, BestConfig {
      */
     default VisionTransformer transformed(VisionTransformer model, Backend backend, CalibrationImages images, Timings timings) {
         return model;
+    }
+
+    /**
+     * This recipe with bit widths for every layer, where they depend on the network and on the images.
+     *
+     * @param network the one to quantise
+     */
+    default Recipe planned(VisionTransformer network, Backend backend, CalibrationImages images, Timings timings, Progress progress) {
+        return this;
     }
 
     /** How layers are quantised. */

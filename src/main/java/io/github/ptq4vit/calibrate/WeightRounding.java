@@ -1,11 +1,11 @@
 package io.github.ptq4vit.calibrate;
 
-import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.BiFunction;
 import java.util.stream.IntStream;
 
 /**
@@ -23,7 +23,7 @@ final class WeightRounding {
 
     private final int inputs;
     private final double[][] hessian;
-    private final int bits;
+    private final double added;
     /** Input channels in the order of rounding. */
     private final int[] order;
     /** What an error of the i-th channel in order adds to the target of later ones, {@code [i][j]}, 0 up to i. */
@@ -35,12 +35,11 @@ final class WeightRounding {
      * @param hessian H, {@code [inputs][inputs]}, symmetric; it is damped in place
      * @param damping added to the diagonal, as a part of its mean
      */
-    WeightRounding(double[][] hessian, double damping, int bits) {
+    WeightRounding(double[][] hessian, double damping) {
         this.inputs = hessian.length;
         this.hessian = hessian;
-        this.bits = bits;
         double mean = IntStream.range(0, inputs).mapToDouble(i -> hessian[i][i]).average().orElseThrow();
-        double added = mean > 0 ? damping * mean : 1;
+        this.added = mean > 0 ? damping * mean : 1;
         for (int i = 0; i < inputs; i++) {
             hessian[i][i] += added;
         }
@@ -51,56 +50,101 @@ final class WeightRounding {
 
     /** Codes and quantisers of a matrix. */
     record Rounded(byte[] codes, List<Quantizer> rows) {
+
+        /** What the codes stand for. */
+        float[] numbers() {
+            float[] scales = new float[rows.size()];
+            for (int row = 0; row < scales.length; row++) {
+                scales[row] = rows.get(row).grid().ranges().get(0).step();
+            }
+            float[] numbers = new float[codes.length];
+            for (int i = 0; i < numbers.length; i++) {
+                numbers[i] = codes[i] * scales[i / (codes.length / scales.length)];
+            }
+            return numbers;
+        }
     }
 
-    /** Rounds {@code [outputs, inputs]}. */
-    Rounded round(float[] weight) {
-        int outputs = weight.length / inputs;
-        byte[] codes = new byte[weight.length];
-        Quantizer[] quantizers = new Quantizer[outputs];
-        IntStream.range(0, outputs).parallel().forEach(row -> {
-            double[] own = new double[inputs];
+    /**
+     * Rounds {@code [outputs, inputs]}.
+     *
+     * @param companded whether levels may be companded, those of all rows alike
+     */
+    Rounded round(float[] weight, int bits, boolean companded) {
+        double[] diagonal = IntStream.range(0, inputs).mapToDouble(i -> hessian[i][i]).toArray();
+        return rounded(weight, diagonal, bits, companded, (own, start) -> best(own, start, bits));
+    }
+
+    /** The error of each row, {@code e H e^T} without the damping. */
+    double[] losses(float[] weight, Rounded rounded) {
+        float[] numbers = rounded.numbers();
+        return IntStream.range(0, weight.length / inputs).parallel().mapToDouble(row -> {
+            double[] error = new double[inputs];
             for (int i = 0; i < inputs; i++) {
-                own[i] = weight[row * inputs + i];
+                error[i] = weight[row * inputs + i] - numbers[row * inputs + i];
             }
-            Row rounded = best(own);
-            quantizers[row] = rounded.grid();
+            double sum = 0;
             for (int i = 0; i < inputs; i++) {
-                codes[row * inputs + i] = (byte) rounded.codes[i];
+                double product = 0;
+                for (int j = 0; j < inputs; j++) {
+                    product += hessian[i][j] * error[j];
+                }
+                sum += error[i] * (product - added * error[i]);
+            }
+            return sum;
+        }).toArray();
+    }
+
+    /** To the nearest codes under the scale that the diagonal of the moments prefers. */
+    static Rounded nearest(float[] weight, double[] diagonal, int bits, boolean companded) {
+        return rounded(weight, diagonal, bits, companded, (own, start) -> start);
+    }
+
+    private static Rounded rounded(float[] weight, double[] diagonal, int bits, boolean companded,
+            BiFunction<double[], Row, Row> improved) {
+        int inputs = diagonal.length;
+        Row[] rows = starts(weight, diagonal, WeightLevels.even(bits));
+        for (WeightLevels levels : companded ? WeightLevels.companded(bits) : List.<WeightLevels>of()) {
+            Row[] others = starts(weight, diagonal, List.of(levels));
+            rows = error(weight, diagonal, others) < error(weight, diagonal, rows) ? others : rows;
+        }
+        Row[] starts = rows;
+        byte[] codes = new byte[weight.length];
+        Quantizer[] quantizers = new Quantizer[rows.length];
+        IntStream.range(0, rows.length).parallel().forEach(row -> {
+            Row found = improved.apply(row(weight, inputs, row), starts[row]);
+            quantizers[row] = found.levels.quantizer((float) found.scale);
+            for (int i = 0; i < inputs; i++) {
+                codes[row * inputs + i] = (byte) found.codes[i];
             }
         });
         return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)));
     }
 
-    /** To the nearest codes under the scale that the diagonal of the moments prefers. */
-    static Rounded nearest(float[] weight, double[] diagonal, int bits) {
-        int inputs = diagonal.length;
-        byte[] codes = new byte[weight.length];
-        List<Quantizer> quantizers = new ArrayList<>();
-        for (int row = 0; row < weight.length / inputs; row++) {
-            double[] own = new double[inputs];
-            for (int i = 0; i < inputs; i++) {
-                own[i] = weight[row * inputs + i];
-            }
-            Row rounded = scaled(own, diagonal, bits);
-            quantizers.add(rounded.grid());
-            for (int i = 0; i < inputs; i++) {
-                codes[row * inputs + i] = (byte) rounded.codes[i];
-            }
-        }
-        return new Rounded(codes, quantizers);
+    private static Row[] starts(float[] weight, double[] diagonal, List<WeightLevels> levels) {
+        return IntStream.range(0, weight.length / diagonal.length).parallel()
+                .mapToObj(row -> scaled(row(weight, diagonal.length, row), diagonal, levels)).toArray(Row[]::new);
     }
 
-    private Row best(double[] weight) {
-        double[] diagonal = new double[inputs];
-        for (int i = 0; i < inputs; i++) {
-            diagonal[i] = hessian[i][i];
+    private static double error(float[] weight, double[] diagonal, Row[] rows) {
+        double sum = 0;
+        for (int i = 0; i < weight.length; i++) {
+            Row row = rows[i / diagonal.length];
+            double error = weight[i] - row.codes[i % diagonal.length] * row.scale;
+            sum += diagonal[i % diagonal.length] * error * error;
         }
-        Row start = scaled(weight, diagonal, bits);
+        return sum;
+    }
+
+    private static double[] row(float[] weight, int inputs, int row) {
+        return IntStream.range(0, inputs).mapToDouble(i -> weight[row * inputs + i]).toArray();
+    }
+
+    private Row best(double[] weight, Row start, int bits) {
         Row best = null;
         double least = Double.POSITIVE_INFINITY;
         for (double factor : bits <= 3 ? new double[] {0.75, 0.85, 0.93, 1, 1.08} : new double[] {1}) {
-            Row row = new Row((float) (start.scale * factor), start.zeroPoint, bits, new int[inputs]);
+            Row row = new Row((float) (start.scale * factor), start.levels, new int[inputs]);
             withFeedback(weight, row);
             double[] gradient = gradient(weight, row);
             for (int sweep = 0; sweep < SWEEPS; sweep++) {
@@ -116,32 +160,26 @@ final class WeightRounding {
     }
 
     /** A row of codes. */
-    private record Row(double scale, int zeroPoint, int bits, int[] codes) {
+    private record Row(double scale, WeightLevels levels, int[] codes) {
         int code(double target) {
-            return (int) Math.max(-zeroPoint, Math.min((1 << bits) - 1 - zeroPoint, Math.rint(target / scale)));
-        }
-
-        Quantizer grid() {
-            return new Quantizer.Affine((float) scale, zeroPoint, bits);
+            return levels.code(target / scale);
         }
     }
 
-    private static Row scaled(double[] weight, double[] diagonal, int bits) {
+    /** The row of the nearest codes, under the scale and the levels that the diagonal of the moments prefers. */
+    private static Row scaled(double[] weight, double[] diagonal, List<WeightLevels> choices) {
         double largest = Arrays.stream(weight).map(Math::abs).max().orElseThrow();
-        int q = BitWidths.half(bits);
         Row best = null;
         double least = Double.POSITIVE_INFINITY;
-        // one more code on the one side or the other
-        for (int zeroPoint = bits == BitWidths.MAX ? q : q - 1; zeroPoint <= q; zeroPoint++) {
+        for (WeightLevels levels : choices) {
             for (int i = 0; i < SCALES; i++) {
                 double factor = LARGEST_SCALE - i * (LARGEST_SCALE - SMALLEST_SCALE) / SCALES;
                 // as the float32 that it is stored as
-                double scale = (float) Math.max(Float.MIN_NORMAL, factor * largest / (q - 0.5));
-                Row row = new Row(scale, zeroPoint, bits, new int[weight.length]);
+                Row row = new Row((float) Math.max(Float.MIN_NORMAL, factor * largest / levels.largest()), levels, new int[weight.length]);
                 double error = 0;
                 for (int c = 0; c < weight.length && error < least; c++) {
                     row.codes[c] = row.code(weight[c]);
-                    double difference = weight[c] - row.codes[c] * scale;
+                    double difference = weight[c] - row.codes[c] * row.scale;
                     error += diagonal[c] * difference * difference;
                 }
                 if (error < least) {

@@ -5,6 +5,7 @@ import io.github.ptq4vit.artifact.Checkpoint;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.image.ImageTransform;
@@ -40,6 +41,9 @@ final class CalibrateCommand implements Callable<Integer> {
     private CalibrationOptions calibration;
 
     @Mixin
+    private BitOptions bits;
+
+    @Mixin
     private ModelOptions modelOptions;
 
     @Option(names = "--out", paramLabel = "DIR", description = "Folder to write (default: MODEL-PRESET-wBaB here).")
@@ -61,6 +65,7 @@ final class CalibrateCommand implements Callable<Integer> {
     public Integer call() {
         common.check();
         Recipe config = calibration.recipe(common);
+        bits.check(config, common);
         if (count < 1) {
             throw common.wrong("The number of images must be at least 1, for example 32, not " + count);
         }
@@ -79,9 +84,10 @@ final class CalibrateCommand implements Callable<Integer> {
         return 0;
     }
 
-    private void calibrate(Recipe config, OutputFolder output) {
+    private void calibrate(Recipe usual, OutputFolder output) {
         WeightsWatch weights = WeightsWatch.of(model);
         ModelSource.Plain source = ModelSource.plain(model, modelOptions.read(common));
+        Recipe config = bits.applied(usual, source.config(), common);
         ImageTransform transform = images.transform(source::transform, source.config(), common);
         if (config.preset().equals("best") && count < FEW_IMAGES) {
             Console.note("best rounds weights to fit the images: with fewer than " + FEW_IMAGES + " it fits these at the cost of others");
@@ -97,6 +103,10 @@ final class CalibrateCommand implements Callable<Integer> {
     private String defaultName(Recipe config) {
         return String.format(Locale.ROOT, "%s-%s-w%da%d", ModelSource.name(model), config.preset(), config.bits().weights(),
                 config.bits().activations());
+    }
+
+    private static String bits(Recipe config) {
+        return config instanceof BestConfig best && !best.plan().exceptions().isEmpty() ? "bit widths by layer" : config.bits().toString();
     }
 
     private void complete(Path folder) {
@@ -125,7 +135,7 @@ final class CalibrateCommand implements Callable<Integer> {
         }
         Recipe config = result.recipe();
         Console.result("%s: %d layers quantised (%s, %s) on %d images in %.1f s, %.1f s of it in searches; peak memory %.2f GB",
-                source.name(), result.layers().size(), config.preset(), config.bits(), result.imageIds().size(),
+                source.name(), result.layers().size(), config.preset(), bits(config), result.imageIds().size(),
                 result.seconds(), result.searchSeconds(), Console.peakMemory() / 1e9);
         Console.result("mean divergence from float32 on these images: %.4f", divergence);
         Console.result("written to %s", folder);

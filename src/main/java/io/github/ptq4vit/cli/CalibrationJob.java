@@ -13,11 +13,11 @@ import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
 import io.github.ptq4vit.calibrate.Recipe;
-import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.tensor.Tensor;
 import java.lang.reflect.RecordComponent;
@@ -26,6 +26,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
@@ -69,6 +70,10 @@ final class CalibrationJob {
             }
             return new CalibrationJob(model, weights, transform, new CalibrationImages(batch.ids(), batch.pixels()), weightsHash);
         }
+    }
+
+    CalibrationImages images() {
+        return images;
     }
 
     /** What comes of work begun earlier; throws what it threw. */
@@ -189,7 +194,9 @@ final class CalibrationJob {
             } catch (ReflectiveOperationException e) {
                 throw new IllegalStateException("Records can be read", e);
             }
-            if (value instanceof Record inner) {
+            if (value instanceof Optional<?> optional) {
+                optional.ifPresent(present -> settings.put(name, present.toString()));
+            } else if (value instanceof Record inner) {
                 describe(inner, name + "_", settings);
             } else if (value instanceof Enum<?> constant) {
                 settings.put(name, Choices.word(constant));

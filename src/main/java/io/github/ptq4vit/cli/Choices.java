@@ -23,6 +23,7 @@ final class Choices {
         register(commands, Metric.class);
         register(commands, ActivationScales.class);
         register(commands, Ingredient.class);
+        register(commands, BitOptions.Plan.class);
         register(commands, GradientSource.class);
         register(commands, SearchMode.class);
         register(commands, TwinRule.class);
@@ -69,6 +70,12 @@ final class Choices {
     static final class Ingredients extends Words<Ingredient> {
         Ingredients() {
             super(Ingredient.class);
+        }
+    }
+
+    static final class Plans extends Words<BitOptions.Plan> {
+        Plans() {
+            super(BitOptions.Plan.class);
         }
     }
 

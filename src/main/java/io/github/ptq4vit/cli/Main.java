@@ -12,8 +12,8 @@ import picocli.CommandLine.Spec;
 /** Where the command line starts. Exit codes: 0 done, 1 failed, 2 wrong use. */
 @Command(name = "ptq4vit", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
         description = "Post-training quantisation of vision transformers.",
-        subcommands = {CalibrateCommand.class, EvaluateCommand.class, CompareCommand.class, ModelsCommand.class,
-            ExportCommand.class, DevicesCommand.class, QuickstartCommand.class},
+        subcommands = {CalibrateCommand.class, EvaluateCommand.class, CompareCommand.class, SensitivityCommand.class,
+            ModelsCommand.class, ExportCommand.class, DevicesCommand.class, QuickstartCommand.class},
         footer = {"", "Try: ptq4vit quickstart", "Exit codes: 0 done, 1 failed, 2 wrong use"})
 public final class Main implements Runnable {
     static final int DONE = 0;

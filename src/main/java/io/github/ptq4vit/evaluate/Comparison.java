@@ -1,5 +1,6 @@
 package io.github.ptq4vit.evaluate;
 
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collections;

@@ -2,6 +2,7 @@ package io.github.ptq4vit.evaluate;
 
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.Labels;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Iterator;

@@ -78,23 +78,24 @@ final class CodeOperators {
     }
 
     /** Codes from a table; where a target gathers no bytes, as numbers that are quantised without error. */
-    CodeValue lookedUp(String name, String places, float scale, byte... table) {
+    CodeValue lookedUp(String name, String places, float scale, Operand operand, byte... table) {
         if (symmetric()) {
             float[] numbers = new float[table.length];
             for (int i = 0; i < numbers.length; i++) {
                 numbers[i] = table[i] * scale;
             }
             String found = graph.add("Gather", name + ".numbers", List.of(graph.vector(name + ".table", numbers), places));
-            return quantized(name, found, scale, Byte.MIN_VALUE, Byte.MAX_VALUE, Interval.ALL, Operand.FIRST);
+            return quantized(name, found, scale, Byte.MIN_VALUE, Byte.MAX_VALUE, Interval.ALL, operand);
         }
+        byte zero = (byte) (operand == Operand.FIRST ? MIDDLE : 0);
         byte[] stored = table.clone();
         for (int i = 0; i < stored.length; i++) {
-            stored[i] += (byte) MIDDLE;
+            stored[i] += zero;
         }
-        String codes = graph.add("Gather", name + ".quantized", List.of(graph.bytes(name + ".table", DataType.UINT8,
-                Shape.of(table.length), stored), places));
-        return new CodeValue(codes, graph.scalar(name + "_scale", scale), graph.bytes(name + "_zero_point", DataType.UINT8, Shape.of(),
-                (byte) MIDDLE));
+        DataType type = operand == Operand.FIRST ? DataType.UINT8 : DataType.INT8;
+        String codes = graph.add("Gather", name + ".quantized", List.of(graph.bytes(name + ".table", type, Shape.of(table.length), stored),
+                places));
+        return new CodeValue(codes, graph.scalar(name + "_scale", scale), graph.bytes(name + "_zero_point", type, Shape.of(), zero));
     }
 
     private String clip(String name, String x, String low, String high) {

@@ -3,6 +3,7 @@ package io.github.ptq4vit.export;
 import ai.onnx.proto.OnnxMl.TensorProto.DataType;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeTable;
+import io.github.ptq4vit.export.CodeOperators.Operand;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
@@ -11,10 +12,10 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Codes that are looked up. The logarithm of a number tells the nearest bound between two levels, since all bounds but the one
+ * Codes that are looked up. Of levels of positive numbers, the logarithm of a number tells the nearest bound between two levels, since all bounds but the one
  * below the smallest level are nearly equally far from each other in logarithms; on which side of that bound the number is, a
  * comparison tells exactly, and another one whether it reaches the smallest level. Then codes are gathered from a table. Bounds are
- * bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the same.
+ * bfloat16 and positive, so that comparing numbers and comparing their upper 16 bits is the same. For other levels see {@link LevelCells}.
  */
 final class LevelCodes {
     /** How far, in levels, a bound may be from where the logarithm puts it; half a level would be too far. */
@@ -28,20 +29,24 @@ final class LevelCodes {
         this.operators = operators;
     }
 
-    List<OperandCodes.Part> parts(String name, String x, OperandGroups groups) {
-        groups.grids().forEach(grid -> check(name, grid.table().orElseThrow(), groups));
-        String level = level(name, x, groups);
+    List<OperandCodes.Part> parts(String name, String x, OperandGroups groups, Operand operand) {
+        List<CodeTable> tables = groups.grids().stream().map(grid -> grid.table().orElseThrow()).toList();
+        if (tables.stream().anyMatch(table -> table.levels() != tables.get(0).levels())) {
+            throw new ExportException(name + ": has tables of different sizes");
+        }
+        String level = tables.stream().allMatch(table -> table.bound(0) > 0) ? level(name, x, groups, tables)
+                : LevelCells.of(name, tables).level(graph, name, x, groups);
         int ranges = groups.grids().stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
         List<OperandCodes.Part> parts = new ArrayList<>();
         for (int range = 0; range < ranges; range++) {
-            parts.add(part(ranges == 1 ? name : name + range, level, groups, range));
+            parts.add(part(ranges == 1 ? name : name + range, level, groups, range, operand));
         }
         return parts;
     }
 
-    private static void check(String name, CodeTable table, OperandGroups groups) {
+    private static void check(String name, CodeTable table) {
         int bounds = table.levels() - 1;
-        boolean fine = bounds == bounds(groups) && bounds > 2 && table.bound(0) > 0;
+        boolean fine = bounds > 2;
         for (int i = 1; i < bounds && fine; i++) {
             fine = Math.abs(perLogarithm(table) * Math.log(table.bound(i) / (double) table.bound(1)) - (i - 1)) < TOLERANCE;
         }
@@ -62,7 +67,8 @@ final class LevelCodes {
     }
 
     /** The place of each element's level in the tables of all groups. */
-    private String level(String name, String x, OperandGroups groups) {
+    private String level(String name, String x, OperandGroups groups, List<CodeTable> tables) {
+        tables.forEach(table -> check(name, table));
         int bounds = bounds(groups);
         int levels = bounds + 1;
         String fromFirst = graph.add("Mul", name + ".to_first", List.of(x,
@@ -102,7 +108,7 @@ final class LevelCodes {
         return graph.add("Cast", name, List.of(x), OnnxGraph.attribute("to", DataType.INT32.getNumber()));
     }
 
-    private OperandCodes.Part part(String name, String level, OperandGroups groups, int range) {
+    private OperandCodes.Part part(String name, String level, OperandGroups groups, int range, Operand operand) {
         int levels = bounds(groups) + 1;
         byte[] table = new byte[groups.grids().size() * levels];
         for (int group = 0; group < groups.grids().size(); group++) {
@@ -112,7 +118,7 @@ final class LevelCodes {
             }
         }
         Optional<Tensor> scales = groups.isOne() ? Optional.empty() : Optional.of(groups.along(grid -> step(grid, range)));
-        return new OperandCodes.Part(operators.lookedUp(name, level, groups.isOne() ? step(groups.grids().get(0), range) : 1, table),
+        return new OperandCodes.Part(operators.lookedUp(name, level, groups.isOne() ? step(groups.grids().get(0), range) : 1, operand, table),
                 scales);
     }
 

@@ -92,8 +92,21 @@ final class OnnxNetwork {
         String attended = attention(shape, byRole, norm(shape.name() + ".norm1", input));
         String middle = graph.add("Add", shape.name() + ".middle", List.of(input, scaled(shape, 1, attended)));
         String hidden = products.linear(byRole.get(LayerRole.FC1), norm(shape.name() + ".norm2", middle));
-        String mlp = products.linear(byRole.get(LayerRole.FC2), gelu(shape.name() + ".mlp.act", hidden));
+        String mlp = products.linear(byRole.get(LayerRole.FC2), activated(shape, hidden));
         return graph.add("Add", shape.name(), List.of(middle, scaled(shape, 2, mlp)));
+    }
+
+    private String activated(BlockShape shape, String x) {
+        String name = shape.name() + ".mlp.act";
+        return switch (shape.activation()) {
+            case GELU -> gelu(name, x);
+            case SWIGLU -> {
+                List<String> halves = graph.split(name + ".halves", x, 2);
+                String silu = graph.add("Mul", name + ".silu", List.of(halves.get(0),
+                        graph.add("Sigmoid", name + ".sigmoid", List.of(halves.get(0)))));
+                yield graph.add("Mul", name, List.of(silu, halves.get(1)));
+            }
+        };
     }
 
     private String gelu(String name, String x) {

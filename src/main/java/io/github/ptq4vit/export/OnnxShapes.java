@@ -33,7 +33,7 @@ final class OnnxShapes {
     static Value of(String operator, List<Value> inputs, Map<String, AttributeProto> attributes) {
         Value x = inputs.get(0);
         return switch (operator) {
-            case "Clip", "Relu", "ThresholdedRelu", "Abs", "Log", "Erf", "Tanh", "Gelu", "Softmax", "Identity", "LayerNormalization",
+            case "Clip", "Relu", "ThresholdedRelu", "Abs", "Log", "Erf", "Tanh", "Sigmoid", "Gelu", "Softmax", "Identity", "LayerNormalization",
                     "InstanceNormalization" -> x;
             case "QuantizeLinear" -> new Value(inputs.get(2).type, x.sizes);
             case "DequantizeLinear" -> new Value(DataType.FLOAT, x.sizes);

@@ -41,7 +41,7 @@ final class OperandCodes {
             throw new ExportException(name + ": has quantisers of several kinds");
         }
         if (first.table().isPresent()) {
-            return new LevelCodes(graph, operators).parts(name, x, groups);
+            return levels(name, x, groups, Operand.FIRST);
         }
         if (first.nearest()) {
             if (!groups.isOne()) {
@@ -58,6 +58,11 @@ final class OperandCodes {
             parts.add(uniform(first.ranges().size() == 1 ? name : name + range, x, groups, range, known));
         }
         return parts;
+    }
+
+    /** The codes of x, which are looked up. */
+    List<Part> levels(String name, String x, OperandGroups groups, Operand operand) {
+        return new LevelCodes(graph, operators).parts(name, x, groups, operand);
     }
 
     private Part uniform(String name, String x, OperandGroups groups, int range, Interval known) {

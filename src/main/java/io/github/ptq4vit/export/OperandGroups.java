@@ -33,6 +33,11 @@ record OperandGroups(List<CodeGrid> grids, int[] groupOf, int rank) {
         return of(grids, IntStream.range(0, tokens).map(token -> token < prefix ? 1 : 0).toArray(), 2);
     }
 
+    /** Channels of {@code [.., heads * length]}, a grid a head. */
+    static OperandGroups channels(List<CodeGrid> grids, int dim) {
+        return of(grids, IntStream.range(0, dim).map(channel -> channel * grids.size() / dim).toArray(), 1);
+    }
+
     private static OperandGroups of(List<CodeGrid> grids, int[] groupOf, int rank) {
         boolean same = grids.stream().distinct().count() == 1;
         return same ? new OperandGroups(List.of(grids.get(0)), new int[0], rank) : new OperandGroups(grids, groupOf, rank);

@@ -27,6 +27,8 @@ final class QuantizedAttention implements OnnxProducts.Attention {
     private final BlockShape shape;
     private final Layer queryKey;
     private final Layer probabilityValue;
+    /** What queries are multiplied with before they become codes. */
+    private final float factor;
     private final Rows queries;
     private final Rows keys;
     private final Rows values;
@@ -50,8 +52,9 @@ final class QuantizedAttention implements OnnxProducts.Attention {
         Layer qkv = layers.get(LayerRole.QKV);
         String transformed = products.transformed(qkv, input);
         List<OperandCodes.Part> parts = products.operand(qkv, transformed);
-        // of windows the queries are scaled, else the scores
-        float factor = shape.windows().isPresent() ? OnnxProducts.scoreFactor(shape) : 1;
+        boolean looked = products.quantized(queryKey).leftGrids().get(0).table().isPresent();
+        // of windows the queries are scaled unless bounds would have to be, else the scores
+        this.factor = shape.windows().isPresent() && !looked ? OnnxProducts.scoreFactor(shape) : 1;
         this.queries = rows("q", qkv, parts, 0, products.quantized(queryKey).leftGrids(), factor);
         this.keys = rows("k", qkv, parts, 1, products.quantized(queryKey).rightGrids(), 1);
         this.values = rows("v", qkv, parts, 2, products.quantized(probabilityValue).rightGrids(), 1);
@@ -61,9 +64,28 @@ final class QuantizedAttention implements OnnxProducts.Attention {
 
     private Rows rows(String letter, Layer qkv, List<OperandCodes.Part> parts, int index, List<CodeGrid> grids, float factor) {
         String name = shape.name() + ".attn." + letter;
-        if (grids.stream().anyMatch(grid -> grid.ranges().size() > 1 || grid.table().isPresent())) {
-            throw new ExportException(name + ": has quantisers other than uniform ones");
+        if (grids.stream().anyMatch(grid -> grid.ranges().size() > 1)) {
+            throw new ExportException(name + ": has quantisers of two ranges");
         }
+        return grids.get(0).table().isPresent() ? levels(name, qkv, parts, index, grids) : uniform(name, qkv, parts, index, grids, factor);
+    }
+
+    private Rows levels(String name, Layer qkv, List<OperandCodes.Part> parts, int index, List<CodeGrid> grids) {
+        String rows = products.columns(name, qkv, parts, index * shape.dim(), (index + 1) * shape.dim());
+        OperandCodes.Part part = products.operands.levels(name, rows, OperandGroups.channels(grids, shape.dim()), operand(index)).get(0);
+        float[] steps = new float[grids.size()];
+        for (int head = 0; head < steps.length; head++) {
+            steps[head] = grids.get(head).ranges().get(0).step();
+        }
+        return new Rows(new OnnxModel.Operand(rows), part.codes().moved(products.heads(shape, name, part.codes().codes(), index == 1)),
+                part.scales().map(all -> Tensor.of(Shape.of(steps.length, 1, 1), steps)));
+    }
+
+    private static Operand operand(int index) {
+        return index == 0 ? Operand.FIRST : Operand.SECOND;
+    }
+
+    private Rows uniform(String name, Layer qkv, List<OperandCodes.Part> parts, int index, List<CodeGrid> grids, float factor) {
         int dim = shape.dim();
         boolean byHead = grids.size() > 1;
         float[] steps = new float[byHead ? grids.size() : 1];
@@ -75,7 +97,7 @@ final class QuantizedAttention implements OnnxProducts.Attention {
             factors[channel] = byHead ? factor / steps[channel / shape.headDim()] : factor;
         }
         String rows = products.columns(name, qkv, parts, index * dim, (index + 1) * dim, factors);
-        Operand operand = index == 0 ? Operand.FIRST : Operand.SECOND;
+        Operand operand = operand(index);
         CodeValue codes = byHead ? products.operands.unit(name, rows, grids, 0, number -> alongChannels(grids, number), operand)
                 : products.operators.quantized(name, rows, steps[0], grids.get(0).ranges().get(0).min(),
                         grids.get(0).ranges().get(0).max(), Interval.ALL, operand);
@@ -95,15 +117,15 @@ final class QuantizedAttention implements OnnxProducts.Attention {
     @Override
     public String scores() {
         String name = shape.name() + ".attn.scores";
-        float factor = shape.windows().isPresent() ? 1 : OnnxProducts.scoreFactor(shape);
+        float left = OnnxProducts.scoreFactor(shape) / factor;
         String product = products.operators.product(name + ".codes", queries.codes, keys.codes, Optional.empty());
-        Tensor scales = Tensor.of(Shape.of(), factor);
+        Tensor scales = Tensor.of(Shape.of(), left);
         for (Optional<Tensor> more : List.of(queries.scales, keys.scales)) {
             scales = more.isEmpty() ? scales : multiplied(scales, more.get());
         }
         String scores = graph.add("Mul", name, List.of(product, graph.floats(name + ".scales", scales)));
         products.note(queryKey, queries.operand.value(), List.of(queries.operand, keys.operand),
-                List.of(new OnnxModel.Operand(scores, 1 / factor)));
+                List.of(new OnnxModel.Operand(scores, 1 / left)));
         return scores;
     }
 

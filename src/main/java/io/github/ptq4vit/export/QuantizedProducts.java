@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.export.CodeOperators.Interval;
 import io.github.ptq4vit.model.BlockShape;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.quant.InputTransform;
@@ -100,7 +101,7 @@ final class QuantizedProducts extends OnnxProducts {
         }
         OperandGroups groups = q.left().size() == 1 ? OperandGroups.one(q.leftGrids().get(0))
                 : OperandGroups.tokens(q.leftGrids(), sizes[sizes.length - 2], q.input().prefixTokens());
-        boolean gelu = layer.role() == LayerRole.FC2 && !q.input().changesNumbers();
+        boolean gelu = layer.input() == Distribution.GELU && !q.input().changesNumbers();
         return operands.parts(layer.name() + ".input", x, groups, gelu ? Interval.GELU : Interval.ALL);
     }
 

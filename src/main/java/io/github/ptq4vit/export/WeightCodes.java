@@ -1,8 +1,10 @@
 package io.github.ptq4vit.export;
 
 import ai.onnx.proto.OnnxMl.TensorProto.DataType;
+import io.github.ptq4vit.backend.CodeTable;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
@@ -30,7 +32,9 @@ final class WeightCodes {
     CodeValue matrix(String name, Layer layer, QuantizedLayer q, int from, int to, float... factors) {
         int inputs = q.weightCodes().length / layer.outputs();
         int outputs = to - from;
-        int[] shifts = shifts(q, from, to, inputs);
+        boolean half = options.weights() == OnnxOptions.WeightType.INT4;
+        boolean looked = half && isLookedUp(q);
+        int[] shifts = looked ? new int[outputs] : shifts(q, from, to, inputs);
         byte[] codes = new byte[inputs * outputs];
         for (int o = 0; o < outputs; o++) {
             for (int i = 0; i < inputs; i++) {
@@ -48,7 +52,10 @@ final class WeightCodes {
         for (int o = 0; o < zeros.length; o++) {
             zeros[o] = (byte) -shifts[o];
         }
-        boolean half = options.weights() == OnnxOptions.WeightType.INT4;
+        if (looked) {
+            return new CodeValue(lookedUp(name, q, Shape.of(inputs, outputs), codes), scale, constant(name + "_zero_point", false, sizes, zeros),
+                    whole ? OptionalInt.empty() : OptionalInt.of(1));
+        }
         String constant = constant(name, half, Shape.of(inputs, outputs), codes);
         // products of bytes need bytes; this is done once, when the model is loaded
         boolean widened = half && options.target() == OnnxOptions.Target.ONNXRUNTIME;
@@ -67,12 +74,14 @@ final class WeightCodes {
         int outputs = layer.outputs();
         Shape shape = layer.weight().orElseThrow();
         int inputs = q.weightCodes().length / outputs;
-        int[] shifts = shifts(q, 0, outputs, inputs);
+        boolean half = options.weights() == OnnxOptions.WeightType.INT4;
+        boolean looked = half && isLookedUp(q);
+        int[] shifts = looked ? new int[outputs] : shifts(q, 0, outputs, inputs);
         byte[] codes = q.weightCodes().clone();
         for (int i = 0; i < codes.length; i++) {
             codes[i] -= (byte) shifts[i / inputs];
         }
-        String constant = constant(name, options.weights() == OnnxOptions.WeightType.INT4, shape, codes);
+        String constant = looked ? lookedUp(name, q, shape, codes) : constant(name, half, shape, codes);
         String numbers = graph.add("Cast", name + ".numbers", List.of(constant), OnnxGraph.attribute("to", DataType.FLOAT.getNumber()));
         Shape along = Shape.of(outputs, 1, 1, 1);
         if (Arrays.stream(shifts).anyMatch(shift -> shift != 0)) {
@@ -84,6 +93,35 @@ final class WeightCodes {
         }
         String scale = graph.floats(name + "_scale", Tensor.of(along, q.weightSteps(outputs)));
         return graph.add("Mul", name + ".dequantized", List.of(numbers, scale));
+    }
+
+    /** Whether half bytes are places in a table. */
+    private boolean isLookedUp(QuantizedLayer q) {
+        boolean companded = q.right().get(0) instanceof Quantizer.Companded;
+        if (companded && options.target() == OnnxOptions.Target.TENSORRT) {
+            throw new ExportException(q.name() + ": has companded weights, which half bytes hold as places in a table, not as the constants"
+                    + " that TensorRT wants; store weights as int8");
+        }
+        return companded;
+    }
+
+    /** Bytes that are looked up by half bytes, once, when the model is loaded; all outputs have one table. */
+    private String lookedUp(String name, QuantizedLayer q, Shape shape, byte... codes) {
+        CodeTable table = q.right().get(0).grid().table().orElseThrow();
+        byte[] levels = new byte[table.levels()];
+        byte[] places = new byte[codes.length];
+        for (int level = 0; level < levels.length; level++) {
+            levels[level] = (byte) table.code(0, level);
+        }
+        for (int i = 0; i < codes.length; i++) {
+            places[i] = (byte) (Arrays.binarySearch(levels, codes[i]) + SMALLEST_HALF_BYTE);
+        }
+        String signed = graph.add("Cast", name + ".signed_places", List.of(graph.halfBytes(name + ".half_bytes", shape, places)),
+                OnnxGraph.attribute("to", DataType.INT32.getNumber()));
+        String shifted = graph.add("Add", name + ".places", List.of(signed, graph.shortIntegers(name + ".first_place", new int[0],
+                -SMALLEST_HALF_BYTE)));
+        return graph.add("Gather", name + ".bytes", List.of(graph.bytes(name + ".levels", DataType.INT8, Shape.of(levels.length), levels),
+                shifted));
     }
 
     /** Whether codes fit half bytes as they are. */

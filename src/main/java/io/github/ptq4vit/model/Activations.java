@@ -5,8 +5,8 @@ import io.github.ptq4vit.backend.View;
 
 /**
  * What a block computes on its way, for a number of images; outermost axis images. Shapes: n tokens, d their length, h
- * heads, f the length inside the MLP, w tokens of a window. What attention computes is in window order; without windows, w
- * is n.
+ * heads, f the length inside the MLP, p the parts of its activation, w tokens of a window. What attention computes is in
+ * window order; without windows, w is n.
  *
  * @param input {@code [images, n, d]}
  * @param norm1 normalised input in window order, {@code [images, n, d]}
@@ -18,20 +18,21 @@ import io.github.ptq4vit.backend.View;
  * @param projection {@code [images, n, d]}, in window order
  * @param middle input plus attention, {@code [images, n, d]}
  * @param norm2 normalised middle, {@code [images, n, d]}
- * @param fc1 {@code [images, n, f]}
- * @param gelu {@code [images, n, f]}
+ * @param fc1 {@code [images, n, p f]}
+ * @param activated {@code [images, n, f]}
  * @param fc2 {@code [images, n, d]}
  * @param output middle plus MLP, {@code [images, n, d]}
  */
 record Activations(View input, View norm1, View qkv, View queries, View scores, View probabilities, View context,
-        View projection, View middle, View norm2, View fc1, View gelu, View fc2, View output) {
+        View projection, View middle, View norm2, View fc1, View activated, View fc2, View output) {
 
     /** Room for all but the input and the output, which are given. */
     static Activations allocate(Scope scope, BlockShape shape, View input, View output) {
         Room room = new Room(scope, shape, input.size(0));
         View qkv = room.qkv();
         return new Activations(input, room.tokens(), qkv, room.queries(qkv), room.products(), room.products(), room.tokens(),
-                room.tokens(), room.tokens(), room.tokens(), room.hidden(), room.hidden(), room.tokens(), output);
+                room.tokens(), room.tokens(), room.tokens(), room.hidden(shape.activation().parts()), room.hidden(1),
+                room.tokens(), output);
     }
 
     /**
@@ -42,12 +43,14 @@ record Activations(View input, View norm1, View qkv, View queries, View scores, 
         Room room = new Room(scope, shape, input.size(0));
         View qkv = room.qkv();
         View products = room.products();
-        View hidden = room.hidden();
+        View hidden = room.hidden(shape.activation().parts());
+        // GELU is computed in place
+        View activated = shape.activation().parts() == 1 ? hidden : room.hidden(1);
         // norm1, context and norm2 are each read by one product, as are projection and fc2 by one sum
         View factor = room.tokens();
         View sum = room.tokens();
         return new Activations(input, factor, qkv, room.queries(qkv), products, products, factor, sum, room.tokens(), factor,
-                hidden, hidden, sum, output);
+                hidden, activated, sum, output);
     }
 
     private record Room(Scope scope, BlockShape shape, int images) {
@@ -69,8 +72,8 @@ record Activations(View input, View norm1, View qkv, View queries, View scores, 
             return scope.floats(images, shape.windowCount() * shape.heads(), shape.windowTokens(), shape.windowTokens());
         }
 
-        View hidden() {
-            return scope.floats(images, shape.tokens(), shape.hidden());
+        View hidden(int parts) {
+            return scope.floats(images, shape.tokens(), parts * shape.hidden());
         }
     }
 
@@ -79,7 +82,7 @@ record Activations(View input, View norm1, View qkv, View queries, View scores, 
         return new Activations(input.slice(0, from, to), norm1.slice(0, from, to), qkv.slice(0, from, to),
                 queries.slice(0, from, to), scores.slice(0, from, to), probabilities.slice(0, from, to),
                 context.slice(0, from, to), projection.slice(0, from, to), middle.slice(0, from, to),
-                norm2.slice(0, from, to), fc1.slice(0, from, to), gelu.slice(0, from, to), fc2.slice(0, from, to),
+                norm2.slice(0, from, to), fc1.slice(0, from, to), activated.slice(0, from, to), fc2.slice(0, from, to),
                 output.slice(0, from, to));
     }
 

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.model;
 
+import io.github.ptq4vit.tensor.NearNames;
 import io.github.ptq4vit.tensor.Shape;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -12,6 +13,8 @@ import java.util.Optional;
  * tokens), and a head. Everything here follows from few numbers, the components of the implementing records.
  */
 public sealed interface Architecture permits VitConfig, SwinConfig {
+    /** Shown where a name is not known. */
+    int NEAR_NAMES = 3;
 
     /** For people: {@code vit_tiny_patch16_224}. */
     String name();
@@ -55,7 +58,7 @@ public sealed interface Architecture permits VitConfig, SwinConfig {
 
     /** The layer that makes tokens from patches. */
     default Layer embedding() {
-        return new Layer(LayerRole.PATCH_EMBEDDING.suffix(), LayerRole.PATCH_EMBEDDING,
+        return new Layer(LayerRole.PATCH_EMBEDDING.suffix(), LayerRole.PATCH_EMBEDDING, Distribution.ANY,
                 Optional.of(Shape.of(dim(), channels(), patchSize(), patchSize())));
     }
 
@@ -87,6 +90,21 @@ public sealed interface Architecture permits VitConfig, SwinConfig {
         units().forEach(unit -> layers.addAll(unit.layers()));
         layers.addAll(headLayers());
         return layers;
+    }
+
+    /**
+     * Layers by their name or a part of it between dots: {@code blocks.3.mlp.fc2}, {@code blocks.3}, {@code mlp.fc2} or {@code head}.
+     *
+     * @throws ModelException naming the nearest layers, if there are none of that name
+     */
+    default List<Layer> layersNamed(String name) {
+        List<Layer> named = layers().stream().filter(layer -> ("." + layer.name() + ".").contains("." + name + ".")).toList();
+        if (named.isEmpty()) {
+            List<String> names = layers().stream().map(Layer::name).toList();
+            throw new ModelException("No layer of " + name() + " is called " + name + "; the nearest names are "
+                    + String.join(", ", NearNames.of(name, names, NEAR_NAMES)));
+        }
+        return named;
     }
 
     /** Names and shapes of all tensors that are not weights of quantised layers; some are {@link #isOptional}. */

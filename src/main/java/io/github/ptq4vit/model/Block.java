@@ -156,8 +156,8 @@ public final class Block implements Unit {
     private void mlp(Arithmetic arithmetic, Activations a) {
         backend.layerNorm(a.middle(), gamma2, beta2, epsilon, a.norm2());
         arithmetic.linear(layers.get(LayerRole.FC1), a.norm2().rows(), a.fc1().rows());
-        backend.gelu(a.fc1(), a.gelu());
-        arithmetic.linear(layers.get(LayerRole.FC2), a.gelu().rows(), a.fc2().rows());
+        shape.activation().forward(backend, a.fc1(), a.activated());
+        arithmetic.linear(layers.get(LayerRole.FC2), a.activated().rows(), a.fc2().rows());
         View added = a.fc2();
         if (mlpScale.isPresent()) {
             backend.multiply(added, mlpScale.get(), a.output());
@@ -181,9 +181,9 @@ public final class Block implements Unit {
     /** Returns the gradient at the middle. */
     private View mlpBackward(FloatArithmetic arithmetic, Activations a, Gradients g, Scope scope) {
         mlpScale.ifPresent(factors -> backend.multiply(g.output(), factors, g.at(LayerRole.FC2)));
-        View hidden = scope.floats(a.gelu().sizes());
+        View hidden = scope.floats(a.activated().sizes());
         arithmetic.linearBackward(layers.get(LayerRole.FC2), g.at(LayerRole.FC2).rows(), hidden.rows());
-        backend.geluBackward(a.fc1(), hidden, g.at(LayerRole.FC1));
+        shape.activation().backward(backend, a.fc1(), hidden, g.at(LayerRole.FC1));
         View norm = scope.floats(a.norm2().sizes());
         arithmetic.linearBackward(layers.get(LayerRole.FC1), g.at(LayerRole.FC1).rows(), norm.rows());
         // where attention's output is added as it is, this is also the gradient there
@@ -245,7 +245,7 @@ public final class Block implements Unit {
                     g.map(view -> Activations.heads(view, shape)));
             case PROJECTION -> LayerData.linear(layer, a.context(), a.projection(), g);
             case FC1 -> LayerData.linear(layer, a.norm2(), a.fc1(), g);
-            case FC2 -> LayerData.linear(layer, a.gelu(), a.fc2(), g);
+            case FC2 -> LayerData.linear(layer, a.activated(), a.fc2(), g);
             default -> throw new IllegalArgumentException("Not a layer of a block: " + layer);
         };
     }

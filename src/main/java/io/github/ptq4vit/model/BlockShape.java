@@ -13,13 +13,14 @@ import java.util.Optional;
  * @param tokens length of the sequence
  * @param dim length of a token
  * @param heads of attention
- * @param hidden length of a token inside the MLP
+ * @param hidden length of a token inside the MLP, after the activation
+ * @param activation between the layers of the MLP
  * @param windows of Swin: tokens attend within windows, queries are scaled before they meet the keys, and a learnt bias by
  *     relative position is added; else every token attends to every other, and the products are scaled
  * @param layerScale whether what the block adds to its input is multiplied by a learnt factor a channel
  */
-public record BlockShape(String name, int tokens, int dim, int heads, int hidden, Optional<Windows> windows,
-        boolean layerScale) implements UnitShape {
+public record BlockShape(String name, int tokens, int dim, int heads, int hidden, Activation activation,
+        Optional<Windows> windows, boolean layerScale) implements UnitShape {
 
     /** Length of a query. */
     public int headDim() {
@@ -59,15 +60,16 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
     @Override
     public List<Layer> layers() {
         return List.of(linear(LayerRole.QKV, 3 * dim, dim), linear(LayerRole.PROJECTION, dim, dim),
-                Layer.matmul(layer(LayerRole.QUERY_KEY), LayerRole.QUERY_KEY),
-                Layer.matmul(layer(LayerRole.PROBABILITY_VALUE), LayerRole.PROBABILITY_VALUE),
-                linear(LayerRole.FC1, hidden, dim), linear(LayerRole.FC2, dim, hidden));
+                Layer.matmul(layer(LayerRole.QUERY_KEY), LayerRole.QUERY_KEY, Distribution.ANY),
+                Layer.matmul(layer(LayerRole.PROBABILITY_VALUE), LayerRole.PROBABILITY_VALUE, Distribution.SOFTMAX),
+                linear(LayerRole.FC1, activation.parts() * hidden, dim),
+                new Layer(layer(LayerRole.FC2), LayerRole.FC2, activation.output(), Optional.of(Shape.of(dim, hidden))));
     }
 
     @Override
     public List<NormedLayers> normedLayers() {
         return List.of(new NormedLayers(name + ".norm1", List.of(linear(LayerRole.QKV, 3 * dim, dim))),
-                new NormedLayers(name + ".norm2", List.of(linear(LayerRole.FC1, hidden, dim))));
+                new NormedLayers(name + ".norm2", List.of(linear(LayerRole.FC1, activation.parts() * hidden, dim))));
     }
 
     @Override

@@ -1,6 +1,6 @@
 package io.github.ptq4vit.model;
 
-/** What a quantised layer does in the network; it decides how its operands are quantised. Names follow timm. */
+/** What a quantised layer does in the network. Names follow timm. */
 public enum LayerRole {
     /** Patches to tokens: a convolution whose stride is its kernel. */
     PATCH_EMBEDDING("patch_embed.proj"),
@@ -12,9 +12,9 @@ public enum LayerRole {
     PROBABILITY_VALUE("attn.matmul2"),
     /** Projection of the attention's output. */
     PROJECTION("attn.proj"),
-    /** First layer of the MLP, before GELU. */
+    /** First layer of the MLP, before its activation. */
     FC1("mlp.fc1"),
-    /** Second layer of the MLP, after GELU. */
+    /** Second layer of the MLP, after its activation. */
     FC2("mlp.fc2"),
     /** Four neighbouring tokens to one, between the stages of a Swin. */
     REDUCTION("reduction"),

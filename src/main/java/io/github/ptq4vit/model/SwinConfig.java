@@ -52,7 +52,7 @@ public record SwinConfig(String name, int imageSize, int patchSize, int channels
             for (int block = 0; block < depths.get(stage); block++) {
                 int shift = block % 2 == 0 || stageGrid <= window ? 0 : window / 2;
                 units.add(new BlockShape("layers." + stage + ".blocks." + block, stageGrid * stageGrid, stageDim, heads.get(stage),
-                        mlpRatio * stageDim, Optional.of(new Windows(stageGrid, size, shift)), false));
+                        mlpRatio * stageDim, Activation.GELU, Optional.of(new Windows(stageGrid, size, shift)), false));
             }
             if (stage < depths.size() - 1) {
                 units.add(new MergingShape("layers." + stage + ".downsample", stageGrid, stageDim));

@@ -25,6 +25,8 @@ final class TimmNames {
             Rule.of("distillation_classifier(?:\\.\\d+)*\\.(weight|bias)", "head_dist.$1"),
             Rule.of("heads\\.pre_logits\\.(.*)", "pre_logits.fc.$1"),
             Rule.of(BLOCK + "gamma_([12])", "$1.ls$2.gamma"),
+            Rule.of(BLOCK + "mlp\\.w12\\.(.*)", "$1.mlp.fc1.$2"),
+            Rule.of(BLOCK + "mlp\\.w3\\.(.*)", "$1.mlp.fc2.$2"),
             Rule.of(BLOCK + "attn\\.(?:[qkv]|[qkv]_proj|proj_[qkv]|to_[qkv]|query|key|value)\\.(.*)", "$1.attn.qkv.$2")));
 
     private static final Rules HUGGING_FACE = new Rules(List.of(

@@ -17,18 +17,19 @@ import java.util.stream.IntStream;
  * @param dim length of a token
  * @param depth number of blocks
  * @param heads of attention
- * @param hidden length of a token inside the MLP
+ * @param hidden length of a token inside the MLP, after the activation
  * @param classes outputs of a classifier
  * @param prefix tokens before the patches
  * @param pooling what is classified
  * @param classifiers 1, or 2: one for the class token and one for the distillation token
  * @param layerScale whether what a block adds is multiplied by a learnt factor a channel
  * @param representation length of the vector between pooling and classifier ({@code pre_logits}), 0 for none
+ * @param activation between the layers of the MLP
  * @param epsilon of layer normalisation
  */
 public record VitConfig(String name, int imageSize, int patchSize, int channels, int dim, int depth, int heads, int hidden,
-        int classes, PrefixTokens prefix, Pooling pooling, int classifiers, boolean layerScale, int representation, float epsilon)
-        implements Architecture {
+        int classes, PrefixTokens prefix, Pooling pooling, int classifiers, boolean layerScale, int representation,
+        Activation activation, float epsilon) implements Architecture {
 
     public VitConfig {
         boolean heard = pooling != Pooling.CLASS_TOKEN ? classifiers == 1
@@ -45,6 +46,13 @@ public record VitConfig(String name, int imageSize, int patchSize, int channels,
             int classes, boolean distilled, float epsilon) {
         this(name, imageSize, patchSize, channels, dim, depth, heads, hidden, classes,
                 new PrefixTokens(true, distilled, 0, true), Pooling.CLASS_TOKEN, distilled ? 2 : 1, false, 0, epsilon);
+    }
+
+    /** With GELU. */
+    public VitConfig(String name, int imageSize, int patchSize, int channels, int dim, int depth, int heads, int hidden,
+            int classes, PrefixTokens prefix, Pooling pooling, int classifiers, boolean layerScale, int representation, float epsilon) {
+        this(name, imageSize, patchSize, channels, dim, depth, heads, hidden, classes, prefix, pooling, classifiers, layerScale,
+                representation, Activation.GELU, epsilon);
     }
 
     /** Length of the sequence. */
@@ -65,7 +73,7 @@ public record VitConfig(String name, int imageSize, int patchSize, int channels,
     @Override
     public List<UnitShape> units() {
         return IntStream.range(0, depth).<UnitShape>mapToObj(index -> new BlockShape("blocks." + index, tokens(), dim, heads,
-                hidden, Optional.empty(), layerScale)).toList();
+                hidden, activation, Optional.empty(), layerScale)).toList();
     }
 
     @Override
@@ -84,13 +92,13 @@ public record VitConfig(String name, int imageSize, int patchSize, int channels,
     @Override
     public VitConfig withClasses(int other) {
         return new VitConfig(name, imageSize, patchSize, channels, dim, depth, heads, hidden, other, prefix, pooling, classifiers,
-                layerScale, representation, epsilon);
+                layerScale, representation, activation, epsilon);
     }
 
     @Override
     public VitConfig withImageSize(int side) {
         return new VitConfig(name, side, patchSize, channels, dim, depth, heads, hidden, classes, prefix, pooling, classifiers,
-                layerScale, representation, epsilon);
+                layerScale, representation, activation, epsilon);
     }
 
     @Override

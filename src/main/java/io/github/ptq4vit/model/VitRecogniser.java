@@ -5,7 +5,7 @@ import io.github.ptq4vit.tensor.Shape;
 import java.util.Locale;
 import java.util.OptionalInt;
 
-/** Recognises ViT and DeiT from their tensors. */
+/** Recognises ViT, DeiT and DINOv2 from their tensors. */
 final class VitRecogniser extends Recogniser {
     private static final float EPSILON = 1e-6f;
     /** The default of Hugging Face's configuration. */
@@ -40,15 +40,18 @@ final class VitRecogniser extends Recogniser {
                 grid * side);
         int representation = file.contains("pre_logits.fc.weight") ? shape("pre_logits.fc.weight", 2).size(0) : 0;
         Pooling pooling = pooling(prefix);
+        int hidden = shape("blocks.0.mlp.fc2.weight", 2).size(1);
+        // whose first layer makes twice what the second takes has a gate
+        Activation activation = shape("blocks.0.mlp.fc1.weight", 2).size(0) == 2 * hidden ? Activation.SWIGLU : Activation.GELU;
         if (twoHeads && (!prefix.distillationToken() || pooling != Pooling.CLASS_TOKEN || representation > 0)) {
             throw new ModelException(file.path() + ": has a second classifier, " + file.original("head_dist.weight")
                     + ", but not what belongs to it: a class token, a distillation token, a last normalisation, and no layer"
                     + " between pooling and classifier");
         }
         return new VitConfig(name, grid * side, side, patch.size(1), dim, count("blocks.", ".attn.qkv.weight"),
-                heads(dim, options.heads()), shape("blocks.0.mlp.fc1.weight", 2).size(0), shape("head.weight", 2).size(0), prefix,
-                pooling, twoHeads ? 2 : 1, file.contains("blocks.0.ls1.gamma"), representation, facts.epsilon().orElse(ModelReader.HUGGING_FACE.equals(file.metadata().get(ModelReader.LAYOUT))
-                        ? HUGGING_FACE_EPSILON : EPSILON));
+                heads(dim, options.heads()), hidden, shape("head.weight", 2).size(0), prefix, pooling, twoHeads ? 2 : 1,
+                file.contains("blocks.0.ls1.gamma"), representation, activation, facts.epsilon().orElse(
+                        ModelReader.HUGGING_FACE.equals(file.metadata().get(ModelReader.LAYOUT)) ? HUGGING_FACE_EPSILON : EPSILON));
     }
 
     /** The tokens in front; whether positions are theirs too shows in how many there are. */

@@ -38,7 +38,7 @@ final class LogarithmicLevels {
                 coarse[i + 1] = (byte) Math.round(value * Byte.MAX_VALUE);
             }
             double lower = i == 0 ? 0 : level(levels - i, ratio);
-            bounds[i] = next(i == 0 ? 0 : bounds[i - 1], nearest((value + lower) / 2 * top));
+            bounds[i] = next(i == 0 ? 0 : bounds[i - 1], CodeTable.nearest((value + lower) / 2 * top));
         }
         float step = Math.max(top / Byte.MAX_VALUE, Float.MIN_NORMAL * (1 << MOST_SHIFT));
         return two ? CodeGrid.of(new CodeTable(bounds, coarse, fine), step, Math.scalb(step, -shift))
@@ -48,11 +48,6 @@ final class LogarithmicLevels {
     /** The i-th largest level as a part of the largest. */
     private static double level(int i, int ratio) {
         return StrictMath.pow(2, -i * ratio / OCTAVE);
-    }
-
-    /** The nearest bfloat16. */
-    private static float nearest(double x) {
-        return CodeTable.truncated(Float.intBitsToFloat(Float.floatToRawIntBits((float) x) + 0x8000));
     }
 
     /** The bound itself, or where it would not exceed the one before it the bfloat16 after that one. */

@@ -6,7 +6,7 @@ import java.util.List;
 
 /**
  * Maps numbers to codes of b bits and back. With q = 2^(b-1), codes are from -q to q - 1 unless a quantiser says otherwise; 0
- * always has code 0.
+ * has code 0 unless a quantiser says otherwise.
  */
 public sealed interface Quantizer {
 
@@ -118,6 +118,35 @@ public sealed interface Quantizer {
         @Override
         public CodeGrid grid() {
             return LogarithmicLevels.grid(top, ratio, bits);
+        }
+    }
+
+    /**
+     * Companded levels, denser around 0 than further out, for numbers whose distribution is about symmetric and has tails: {@code top *
+     * sinh(c u) / sinh(c)} for the 2^b numbers u that divide [-1, 1] evenly, with {@code c = bend / 10}. None of them is 0, so that
+     * negative and positive numbers have equally many. The levels are rounded to signed bytes of one scale ({@link CompandedLevels}).
+     * Logarithmic companding is as old as digital telephony (ITU-T G.711); sinh is the smooth form of it.
+     *
+     * @param top the largest level, positive
+     * @param bend how uneven the levels are, 1 to 50; the smaller, the closer to uniform
+     * @param bits 2 to 6: with more, uniform levels are as dense as bytes are
+     */
+    record Companded(float top, int bend, int bits) implements Quantizer {
+        /** Most bend. */
+        public static final int MOST_BEND = 50;
+        /** Most bits. */
+        public static final int MOST_BITS = 6;
+
+        public Companded {
+            if (!(top > 0) || Float.isInfinite(top) || bend < 1 || bend > MOST_BEND || bits > MOST_BITS) {
+                throw new IllegalArgumentException("Companded levels have a positive top, a bend from 1 to " + MOST_BEND
+                        + " and at most " + MOST_BITS + " bits, not " + top + ", " + bend + " and " + bits);
+            }
+        }
+
+        @Override
+        public CodeGrid grid() {
+            return CompandedLevels.grid(top, bend, bits);
         }
     }
 

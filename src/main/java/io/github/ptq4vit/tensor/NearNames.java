@@ -5,12 +5,12 @@ import java.util.Comparator;
 import java.util.List;
 
 /** Finds the names most like one that was asked for, for messages. */
-final class NearNames {
+public final class NearNames {
     private NearNames() {
     }
 
     /** The {@code count} names with the smallest edit distance, nearest first. */
-    static List<String> of(String wanted, Collection<String> names, int count) {
+    public static List<String> of(String wanted, Collection<String> names, int count) {
         record Near(String name, int distance) {
         }
 

@@ -22,23 +22,28 @@ public final class Equivalences {
     private Equivalences() {
     }
 
-    /** Whether the bias of the LayerNorm before a layer is moved into the layer's: only where that has one. */
-    public static boolean foldsBias(Layer layer) {
-        return layer.role().hasBias();
-    }
-
     /**
-     * Moves the bias of every LayerNorm before quantised layers into theirs: {@code b := b + W beta, beta := 0}.
+     * Takes an offset off every channel of the LayerNorms before quantised layers and lets the layers' biases make up for it: {@code
+     * beta -= m, b += W m}. LayerNorms before a layer without a bias stay as they are.
      */
-    public static VisionTransformer foldNormBias(VisionTransformer model) {
+    public static VisionTransformer centreNorms(VisionTransformer model, Statistics statistics) {
         Weights weights = new Weights(model);
         for (NormedLayers normed : model.config().normedLayers()) {
-            if (normed.layers().stream().allMatch(Equivalences::foldsBias)) {
+            if (normed.layers().stream().allMatch(layer -> layer.role().hasBias())) {
                 float[] beta = weights.of(normed.norm() + ".bias");
+                float[] offsets = new float[beta.length];
                 for (Layer layer : normed.layers()) {
-                    addProduct(weights.of(layer.name() + ".weight"), beta, weights.orZeros(layer.name() + ".bias", layer.outputs()));
+                    double[] own = statistics.offsets().get(layer.name());
+                    for (int c = 0; c < offsets.length; c++) {
+                        offsets[c] += (float) (own[c] / normed.layers().size());
+                    }
                 }
-                Arrays.fill(beta, 0);
+                for (Layer layer : normed.layers()) {
+                    addProduct(weights.of(layer.name() + ".weight"), offsets, weights.orZeros(layer.name() + ".bias", layer.outputs()));
+                }
+                for (int c = 0; c < beta.length; c++) {
+                    beta[c] -= offsets[c];
+                }
             }
         }
         return weights.model();
@@ -125,9 +130,10 @@ public final class Equivalences {
             float[] projection = weights.of(name(block, LayerRole.PROJECTION) + ".weight");
             double[] columns = new double[block.dim()];
             addColumnSquares(projection, statistics.outputWeights().get(name(block, LayerRole.PROJECTION)), columns);
+            double[] scales = balanced(a.values(), columns);
             Random random = new Random(~seed + block.name().hashCode());
             for (int head = 0; head < block.heads(); head++) {
-                Rotation rotation = Rotation.of(random, balanced(head(a.values(), block, head), head(columns, block, head)));
+                Rotation rotation = Rotation.of(random, head(scales, block, head));
                 rotation.dividing().rows(weight, bias, 2 * block.dim() + head * block.headDim());
                 rotation.multiplying().columns(projection, block.dim(), head * block.headDim());
             }

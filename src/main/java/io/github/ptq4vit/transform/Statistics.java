@@ -6,14 +6,16 @@ import java.util.Map;
  * What calibration images do to a network, as far as transforms ask. Weights are squared gradients of the loss, divided by their
  * mean, and floored.
  *
- * @param inputs of each layer after a LayerNorm, by its name: the mean over the tokens of the squared input, weighted, one a
- *     channel; the LayerNorm's own bias is left out where {@link Equivalences#foldsBias} holds
+ * @param offsets of each layer with a bias after a LayerNorm, by its name: what is taken off each channel of the input
+ * @param inputs of each layer after a LayerNorm, by its name: the mean over the tokens of the squared input less its offset, weighted,
+ *     one a channel
  * @param outputWeights of each layer with weights, by its name: how much the loss depends on each output
  * @param attention of each block, by its name
  */
-public record Statistics(Map<String, double[]> inputs, Map<String, double[]> outputWeights, Map<String, Attention> attention) {
+public record Statistics(Map<String, double[]> offsets, Map<String, double[]> inputs, Map<String, double[]> outputWeights, Map<String, Attention> attention) {
 
     public Statistics {
+        offsets = Map.copyOf(offsets);
         inputs = Map.copyOf(inputs);
         outputWeights = Map.copyOf(outputWeights);
         attention = Map.copyOf(attention);

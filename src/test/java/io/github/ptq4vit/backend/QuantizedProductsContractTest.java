@@ -139,6 +139,11 @@ class QuantizedProductsContractTest {
             for (boolean transposed : new boolean[] {true, false}) {
                 agrees(k, side -> attention(side, n, k, m, List.of(left), List.of(right), transposed), left,
                         one -> side -> attention(side, n, k, m, List.of(one), List.of(right), transposed));
+                Function<Side, View> looked = side -> attention(side, n, k, m, List.of(left), List.of(CodesContractTest.levels().get(1)),
+                        transposed);
+                double[] truth = Side.truth(looked);
+                double largest = Arrays.stream(truth).map(Math::abs).max().orElse(0);
+                Close.assertWithin(Side.run(backend, looked), truth, i -> 4 * Close.U * (Math.abs(truth[i]) + largest), "levels right");
             }
         }
         List<CodeGrid> lefts = List.of(CodesContractTest.uniform(128, 0.02f), CodesContractTest.uniform(32, 0.08f),

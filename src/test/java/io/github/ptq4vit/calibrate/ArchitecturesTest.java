@@ -13,7 +13,8 @@ import io.github.ptq4vit.artifact.Provenance;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
+import io.github.ptq4vit.model.Activation;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.KnownModel;
 import io.github.ptq4vit.model.Layer;
@@ -26,6 +27,8 @@ import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Tensor;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -74,7 +77,9 @@ class ArchitecturesTest {
                 vit("layer scale", new PrefixTokens(true, false, 0, false), Pooling.CLASS_TOKEN, 1, true, 0),
                 vit("registers", new PrefixTokens(true, false, 4, true), Pooling.MEAN_THEN_NORM, 1, true, 0),
                 vit("no class token", new PrefixTokens(false, false, 0, true), Pooling.NORM_THEN_MEAN, 1, false, 0),
-                vit("pre-logits", new PrefixTokens(true, false, 0, true), Pooling.CLASS_TOKEN, 1, false, 20));
+                vit("pre-logits", new PrefixTokens(true, false, 0, true), Pooling.CLASS_TOKEN, 1, false, 20),
+                new VitConfig("swiglu", 24, 8, 3, 32, 2, 4, 48, 7, new PrefixTokens(true, false, 0, true), Pooling.CLASS_TOKEN, 1, true,
+                        0, Activation.SWIGLU, 1e-6f));
     }
 
     private static VitConfig vit(String name, PrefixTokens prefix, Pooling pooling, int classifiers, boolean layerScale,
@@ -84,7 +89,7 @@ class ArchitecturesTest {
 
     @ParameterizedTest
     @MethodSource({"twins", "others"})
-    void aCalibratedNetworkIsWrittenReadAndCloseToItsOriginal(Architecture config, @TempDir Path folder) {
+    void aCalibratedNetworkIsWrittenReadAndCloseToItsOriginal(Architecture config, @TempDir Path folder) throws IOException {
         VisionTransformer model = RandomVit.of(config, 1);
         Path out = folder.resolve("out");
         String none = Fingerprints.ofIds(List.of());
@@ -96,6 +101,10 @@ class ArchitecturesTest {
             writer.finish();
         }
         assertEquals(config.layers().stream().map(Layer::name).toList(), result.layers().stream().map(QuantizedLayer::name).toList());
+        boolean gated = config instanceof VitConfig vit && vit.activation() != Activation.GELU;
+        String manifest = Files.readString(out.resolve("manifest.json"));
+        assertEquals(gated, manifest.contains("\"activation\""), "older programs do not know the field");
+        assertTrue(manifest.contains("\"format_version\" : " + (gated ? 3 : 2)), manifest.substring(0, 200));
         Checkpoint checkpoint = Checkpoint.read(out);
         assertEquals(config, checkpoint.model().model().config());
         assertEquals(result.layers(), checkpoint.model().layers());

@@ -9,12 +9,14 @@ import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.BackendUnderTest;
 import io.github.ptq4vit.backend.Backends;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Architecture;
+import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.SmallArchitectures;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.BitPlan;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Tensor;
@@ -25,8 +27,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -44,7 +48,8 @@ class BestConfigTest {
     void transformsLeaveTheFunctionAsItIs(Architecture config) {
         VisionTransformer model = RandomVit.of(config, 1);
         Tensor others = RandomVit.images(config, 4, 5);
-        Set<Ingredient> transforms = EnumSet.of(Ingredient.BALANCED_NORMS, Ingredient.CENTRED, Ingredient.ROTATED_HEADS);
+        Set<Ingredient> transforms = EnumSet.of(Ingredient.CENTRED_NORMS, Ingredient.BALANCED_NORMS, Ingredient.CENTRED,
+                Ingredient.ROTATED_HEADS);
         try (Backend backend = Backends.open("cpu")) {
             float[] expected = logits(backend, model, others);
             for (Ingredient one : transforms) {
@@ -141,6 +146,88 @@ class BestConfigTest {
         try (Backend backend = Backends.open("cpu")) {
             assertNotEquals(calibrated(backend, model, all).layers(),
                     calibrated(backend, model, all.without(Set.of(ingredient))).layers());
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void layersGetTheBitWidthsOfThePlan(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        List<Layer> edges = Stream.concat(Stream.of(config.embedding()), config.headLayers().stream()).toList();
+        BitWidths eight = new BitWidths(8, 8);
+        BestConfig recipe = BestConfig.of(new BitWidths(3, 4));
+        BitPlan plan = recipe.plan().with(edges.stream().collect(Collectors.toMap(Layer::name, layer -> eight)));
+        try (Backend backend = Backends.open("cpu")) {
+            for (QuantizedLayer layer : calibrated(backend, model, recipe.withPlan(plan)).layers()) {
+                BitWidths expected = edges.stream().anyMatch(edge -> edge.name().equals(layer.name())) ? eight : new BitWidths(3, 4);
+                layer.left().forEach(q -> assertEquals(expected.activations(), q.bits(), layer.name()));
+                layer.right().forEach(q -> assertEquals(layer.weightCodes().length > 0 ? expected.weights() : expected.activations(),
+                        q.bits(), layer.name()));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void bitWidthsByLayerKeepToTheirTargetAndAreBetterThanOneForAll(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        BestConfig recipe = BestConfig.of(new BitWidths(4, 4));
+        Layer head = config.headLayers().get(0);
+        BitPlan kept = recipe.plan().with(Map.of(head.name(), new BitWidths(7, 7)));
+        try (Backend backend = Backends.open("cpu")) {
+            CalibrationResult result = Calibrator.of(model).on(backend)
+                    .config(recipe.withPlan(kept).withTarget(Optional.of(new BitTarget.AverageBits(4)))).run(images(config));
+            BitPlan plan = ((BestConfig) result.recipe()).plan();
+            assertEquals(new BitWidths(7, 7), plan.of(head.name()));
+            long bits = 0;
+            long weights = 0;
+            for (QuantizedLayer layer : result.layers()) {
+                bits += (long) layer.weightCodes().length * plan.of(layer.name()).weights();
+                weights += layer.weightCodes().length;
+                if (layer.weightCodes().length > 0) {
+                    assertEquals(plan.of(layer.name()).weights(), layer.right().get(0).bits(), layer.name());
+                }
+            }
+            assertTrue(bits <= 4 * weights, bits + " for " + weights);
+            List<LayerCost> costs = Sensitivity.of(model, backend, recipe, images(config), Progress.NONE);
+            double uniform = costs.stream().mapToDouble(cost -> cost.at(4, 4)).sum();
+            BitPlan free = new BitPlanning(result.network(), recipe.plan(), costs).plan(new BitTarget.AverageBits(4));
+            double chosen = costs.stream().mapToDouble(cost -> cost.at(free.of(cost.layer()).weights(), free.of(cost.layer()).activations()))
+                    .sum();
+            assertTrue(chosen <= uniform, chosen + " against " + uniform);
+        }
+    }
+
+    @Test
+    void aTargetThatCannotBeReachedSaysWhatCan() {
+        VisionTransformer model = RandomVit.of(architectures().get(0), 1);
+        BestConfig recipe = BestConfig.of(new BitWidths(4, 4)).withTarget(Optional.of(new BitTarget.Size(100)));
+        try (Backend backend = Backends.open("cpu")) {
+            String message = assertThrows(CalibrationException.class,
+                    () -> Calibrator.of(model).on(backend).config(recipe).run(images(model.config()))).getMessage();
+            assertTrue(message.matches(".*100 bytes; the smallest that can be reached is [0-9]+ bytes"), message);
+            long smallest = Long.parseLong(message.replaceAll(".* is ([0-9]+) bytes", "$1"));
+            BestConfig reachable = recipe.withTarget(Optional.of(new BitTarget.Size(smallest)));
+            calibrated(backend, model, reachable).layers().stream().filter(layer -> layer.weightCodes().length > 0)
+                    .forEach(layer -> assertEquals(BitWidths.MIN, layer.right().get(0).bits()));
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void costsFallWithBitsAndTellWhatLayersLose(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        try (Backend backend = Backends.open("cpu")) {
+            List<LayerCost> costs = Sensitivity.of(model, backend, BestConfig.of(new BitWidths(4, 4)), images(config), Progress.NONE);
+            assertEquals(config.layers().stream().map(Layer::name).toList(), costs.stream().map(LayerCost::layer).toList());
+            for (LayerCost cost : costs) {
+                assertTrue(cost.at(2, 2) > cost.at(4, 4) && cost.at(4, 4) > cost.at(8, 8) && cost.at(8, 8) >= 0, cost.layer());
+            }
+            // the sum is about the divergence that a calibration at these widths has; where tokens are averaged, errors that they
+            // share add up, of which the metric knows nothing
+            double estimated = costs.stream().mapToDouble(cost -> cost.at(6, 6)).sum();
+            double measured = divergence(backend, model, calibrated(backend, model, BestConfig.of(new BitWidths(6, 6))));
+            assertTrue(estimated > measured / 30 && estimated < measured * 10, estimated + " estimated, " + measured + " measured");
         }
     }
 

@@ -9,7 +9,7 @@ import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
-import io.github.ptq4vit.evaluate.QuantizedArithmetic;
+import io.github.ptq4vit.inference.QuantizedArithmetic;
 import io.github.ptq4vit.model.Arithmetic;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Layer;

@@ -8,6 +8,8 @@ import io.github.ptq4vit.quant.Quantizer;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Rounding with error feedback, judged by what products with inputs lose. */
 class WeightRoundingTest {
@@ -15,8 +17,9 @@ class WeightRoundingTest {
     private static final int OUTPUTS = 40;
     private static final int ROWS = 400;
 
-    @Test
-    void itLosesLessThanTheNearestCodesOnInputsThatItHasNotSeen() {
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void itLosesLessThanTheNearestCodesOnInputsThatItHasNotSeen(boolean companded) {
         Random random = new Random(1);
         double[][] mixing = gaussian(random, INPUTS, INPUTS);
         double[][] seen = product(gaussian(random, ROWS, 6), mixing, random);
@@ -25,8 +28,8 @@ class WeightRoundingTest {
         for (int bits = 2; bits <= 6; bits++) {
             double[][] moments = moments(seen);
             double[] diagonal = IntStream.range(0, INPUTS).mapToDouble(i -> moments[i][i]).toArray();
-            double nearest = loss(unseen, weight, WeightRounding.nearest(weight, diagonal, bits));
-            double feedback = loss(unseen, weight, new WeightRounding(moments, 0.01, bits).round(weight));
+            double nearest = loss(unseen, weight, WeightRounding.nearest(weight, diagonal, bits, companded));
+            double feedback = loss(unseen, weight, new WeightRounding(moments, 0.01).round(weight, bits, companded));
             assertTrue(feedback < 0.8 * nearest, bits + " bits: " + feedback + " against " + nearest);
         }
     }
@@ -40,10 +43,31 @@ class WeightRoundingTest {
             identity[i][i] = 1;
             ones[i] = 1;
         }
-        WeightRounding.Rounded nearest = WeightRounding.nearest(weight, ones, 4);
-        WeightRounding.Rounded feedback = new WeightRounding(identity, 0.3, 4).round(weight);
+        WeightRounding.Rounded nearest = WeightRounding.nearest(weight, ones, 4, false);
+        WeightRounding.Rounded feedback = new WeightRounding(identity, 0.3).round(weight, 4, false);
         assertArrayEquals(nearest.codes(), feedback.codes());
         assertEquals(nearest.rows(), feedback.rows());
+    }
+
+    @Test
+    void compandedLevelsLoseLessOfNormallyDistributedWeights() {
+        Random random = new Random(5);
+        float[] weight = new float[OUTPUTS * INPUTS * 20];
+        for (int i = 0; i < weight.length; i++) {
+            weight[i] = (float) random.nextGaussian();
+        }
+        double[] wide = IntStream.range(0, 20 * INPUTS).mapToDouble(i -> 1).toArray();
+        for (int bits = 3; bits <= 5; bits++) {
+            WeightRounding.Rounded companded = WeightRounding.nearest(weight, wide, bits, true);
+            assertTrue(companded.rows().stream().allMatch(row -> row instanceof Quantizer.Companded));
+            double even = error(weight, WeightRounding.nearest(weight, wide, bits, false));
+            assertTrue(error(weight, companded) < 0.95 * even, bits + " bits: " + error(weight, companded) + " against " + even);
+        }
+    }
+
+    private static double error(float[] weight, WeightRounding.Rounded rounded) {
+        float[] numbers = rounded.numbers();
+        return IntStream.range(0, weight.length).mapToDouble(i -> (weight[i] - numbers[i]) * (weight[i] - numbers[i])).sum();
     }
 
     /** With two inputs all pairs of codes can be tried. */
@@ -54,7 +78,7 @@ class WeightRoundingTest {
             double correlation = random.nextDouble() * 0.8;
             double[][] moments = {{1, correlation}, {correlation, 0.7}};
             float[] weight = {(float) random.nextGaussian(), (float) random.nextGaussian()};
-            WeightRounding.Rounded rounded = new WeightRounding(moments, 0, 4).round(weight);
+            WeightRounding.Rounded rounded = new WeightRounding(moments, 0).round(weight, 4, false);
             Quantizer.Affine grid = (Quantizer.Affine) rounded.rows().get(0);
             double found = quadratic(moments, weight, rounded.codes()[0], rounded.codes()[1], grid.scale());
             for (int a = -grid.zeroPoint(); a <= 15 - grid.zeroPoint(); a++) {
@@ -69,7 +93,7 @@ class WeightRoundingTest {
     @Test
     void inputsThatAreAlwaysZeroDoNoHarm() {
         float[] weight = weight(new Random(4));
-        WeightRounding.Rounded rounded = new WeightRounding(new double[INPUTS][INPUTS], 0.3, 4).round(weight);
+        WeightRounding.Rounded rounded = new WeightRounding(new double[INPUTS][INPUTS], 0.3).round(weight, 4, false);
         for (int i = 0; i < weight.length; i++) {
             Quantizer.Affine grid = (Quantizer.Affine) rounded.rows().get(i / INPUTS);
             assertEquals(grid.quantize(weight[i]), rounded.codes()[i] * grid.scale());
@@ -128,12 +152,12 @@ class WeightRoundingTest {
 
     private static double loss(double[][] inputs, float[] weight, WeightRounding.Rounded rounded) {
         double loss = 0;
+        float[] numbers = rounded.numbers();
         for (double[] row : inputs) {
             for (int o = 0; o < OUTPUTS; o++) {
                 double error = 0;
                 for (int i = 0; i < INPUTS; i++) {
-                    float scale = ((Quantizer.Affine) rounded.rows().get(o)).scale();
-                    error += row[i] * (weight[o * INPUTS + i] - rounded.codes()[o * INPUTS + i] * scale);
+                    error += row[i] * (weight[o * INPUTS + i] - numbers[o * INPUTS + i]);
                 }
                 loss += error * error;
             }

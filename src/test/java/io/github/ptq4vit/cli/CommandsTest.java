@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -69,6 +70,54 @@ class CommandsTest extends TinyInput {
                 .failed(2, "--metric");
         CommandLineRun.of("calibrate", "--model", model, "--images", images, "--preset", "best", "--without", "hadamad")
                 .failed(2, "hadamad");
+    }
+
+    @Test
+    void bitWidthsMayDifferFromLayerToLayer() throws IOException {
+        Path own = folder.resolve("planned");
+        calibrate(own, "--preset", "best", "--w-bits", 4, "--a-bits", 4, "--count", 6, "--avg-bits", 4.5, "--plan", "edges8", "--keep",
+                "mlp.fc2=W3A6").succeeded();
+        JsonNode manifest = new JsonMapper().readTree(own.resolve("manifest.json").toFile());
+        assertEquals("4.5 bits on average", manifest.required("provenance").required("configuration").required("target").asText());
+        for (JsonNode layer : manifest.required("layers")) {
+            String name = layer.required("name").asText();
+            if (name.endsWith("mlp.fc2")) {
+                assertEquals(3, layer.required("weight").required("bits").intValue());
+                assertEquals(6, layer.required("input").required("bits").intValue());
+            } else if (name.equals("head")) {
+                assertEquals(8, layer.required("weight").required("bits").intValue());
+            }
+        }
+        Object[] usual = {"calibrate", "--model", model, "--images", images, "--preset", "best"};
+        for (Object[] wrong : new Object[][] {{"--keep", "mlp.fc3=8", "mlp.fc"}, {"--keep", "head=9", "from 2 to 8"},
+            {"--avg-bits", "1.5", "from 2 to 8"}, {"--size", "3 apples", "3MB"}, {"--plan", "edges", "edges8"}}) {
+            CommandLineRun.of(Stream.concat(Arrays.stream(usual), Arrays.stream(wrong).limit(2)).toArray()).failed(2, wrong[2]);
+        }
+        CommandLineRun tooSmall = CommandLineRun.of(Stream.concat(Arrays.stream(usual), Stream.of("--count", 6, "--size", "1kB", "--out",
+                folder.resolve("small"))).toArray());
+        assertEquals(1, tooSmall.code());
+        assertTrue(tooSmall.err().contains("the smallest that can be reached"), tooSmall.err());
+        CommandLineRun.of("calibrate", "--model", model, "--images", images, "--keep", "head=8").failed(2, "preset best");
+    }
+
+    @Test
+    void sensitivityRanksLayers() throws IOException {
+        Object[] usual = {"sensitivity", "--model", model, "--images", images, "--count", 4};
+        JsonNode layers = json(CommandLineRun.of(Stream.concat(Arrays.stream(usual), Stream.of("--json")).toArray())).required("layers");
+        double before = Double.POSITIVE_INFINITY;
+        for (JsonNode layer : layers) {
+            double cost = layer.required("weight_costs").get(2).doubleValue() + layer.required("activation_costs").get(2).doubleValue();
+            assertTrue(cost <= before, layers.toString());
+            before = cost;
+        }
+        List<String> table = CommandLineRun.of(usual).succeeded().out().lines().toList();
+        assertEquals(layers.size() + 2, table.size());
+        assertTrue(table.get(1).startsWith(layers.get(0).required("layer").asText() + " "), table.get(1));
+        List<String> csv = CommandLineRun.of(Stream.concat(Arrays.stream(usual), Stream.of("--csv")).toArray()).succeeded().out().lines()
+                .toList();
+        assertEquals(layers.size() + 1, csv.size());
+        assertEquals("layer,W8,W6,W4,W3,W2,A8,A6,A4,A3,A2", csv.get(0));
+        CommandLineRun.of(Stream.concat(Arrays.stream(usual), Stream.of("--sort-bits", 9)).toArray()).failed(2, "2 to 8");
     }
 
     @Test

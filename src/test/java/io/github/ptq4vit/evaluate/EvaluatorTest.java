@@ -8,6 +8,7 @@ import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;

@@ -14,7 +14,7 @@ import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.SmallArchitectures;

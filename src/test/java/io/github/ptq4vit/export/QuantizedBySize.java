@@ -2,6 +2,7 @@ package io.github.ptq4vit.export;
 
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.model.BlockShape;
+import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;
@@ -28,8 +29,8 @@ final class QuantizedBySize {
                         List.of(new Quantizer.SoftmaxTwin(3, bits.activations(), rule)), heads(model, layer, bits, 4), new byte[0]);
                 case PATCH_EMBEDDING -> weights(model, layer, List.of(), outputs, bits);
                 case QKV -> weights(model, layer, List.of(uniform(bits, 4)), 3, bits);
-                case FC2 -> weights(model, layer, List.of(Quantizer.GeluTwin.of(3.5f / BitWidths.half(bits.activations()),
-                        bits.activations(), rule)), 1, bits);
+                case FC2 -> weights(model, layer, List.of(layer.input() != Distribution.GELU ? uniform(bits, 3.7f)
+                        : Quantizer.GeluTwin.of(3.5f / BitWidths.half(bits.activations()), bits.activations(), rule)), 1, bits);
                 default -> weights(model, layer, List.of(uniform(bits, 3.7f)), 1, bits);
             });
         }

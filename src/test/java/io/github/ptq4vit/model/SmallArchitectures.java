@@ -20,6 +20,7 @@ public final class SmallArchitectures {
                         Pooling.MEAN_THEN_NORM, 1, false, 0, 1e-6f),
                 new VitConfig("mean", 32, 8, 3, 24, 1, 2, 48, 7, new PrefixTokens(false, false, 0, true),
                         Pooling.NORM_THEN_MEAN, 1, false, 0, 1e-6f),
-                new SwinConfig("swin", 48, 4, 3, 12, List.of(2, 2), List.of(2, 3), 3, 4, 7, 1e-5f));
+                new SwinConfig("swin", 48, 4, 3, 12, List.of(2, 2), List.of(2, 3), 3, 4, 7, 1e-5f),
+                new VitConfig("swiglu", 32, 8, 3, 24, 2, 3, 32, 7, classToken, Pooling.CLASS_TOKEN, 1, true, 0, Activation.SWIGLU, 1e-6f));
     }
 }

@@ -2,7 +2,7 @@ package io.github.ptq4vit.benchmarks;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.tensor.Shape;

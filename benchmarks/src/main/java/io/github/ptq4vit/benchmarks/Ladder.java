@@ -10,23 +10,26 @@ import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
 import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Recipe;
-import io.github.ptq4vit.evaluate.Classifier;
 import io.github.ptq4vit.evaluate.Ranks;
 import io.github.ptq4vit.image.Batch;
 import io.github.ptq4vit.image.ImageFolder;
 import io.github.ptq4vit.image.ImageLoader;
 import io.github.ptq4vit.image.ImageTransform;
 import io.github.ptq4vit.image.Labels;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.ModelReader;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.BitPlan;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.IntStream;
@@ -40,7 +43,7 @@ import java.util.stream.IntStream;
  *
  * Bits are such as {@code 4/4,4/8}, seeds such as {@code 0,1,2}; variants are names of presets, {@code dynamic} for {@code best}
  * with dynamic activations, {@code best-INGREDIENT} or {@code dynamic-INGREDIENT} for one left out, and {@code each} for all of
- * {@code best}'s.
+ * {@code best}'s; {@code best+NAME=W/A} gives layers of that name other bit widths, as often as wanted.
  */
 public final class Ladder {
     private static final int CALIBRATION = 32;
@@ -77,14 +80,13 @@ public final class Ladder {
         ImageTransform transform = ImageTransform.timm(side, 0.9, HALF, HALF);
         try (Backend backend = Backends.open("cpu")) {
             Ladder ladder = new Ladder(backend, model, Path.of(arguments[2]), Path.of(arguments[3]));
-            System.out.printf(Locale.ROOT, "%-32s %-6s %4s %8s %9s %9s %9s %9s %7s%n", "recipe", "bits", "seed", "top-1", "KL",
+            System.out.printf(Locale.ROOT, "%-44s %-6s %4s %8s %9s %9s %9s %9s %7s%n", "recipe", "bits", "seed", "top-1", "KL",
                     "KL even", "KL odd", "top-1 odd", "seconds");
             for (String bits : arguments[4].split(",")) {
-                String[] two = bits.split("/");
-                BitWidths widths = new BitWidths(Integer.parseInt(two[0]), Integer.parseInt(two[1]));
+                BitWidths widths = widths(bits);
                 for (String variant : variants(arguments[6])) {
                     for (String seed : arguments[5].split(",")) {
-                        Recipe recipe = recipe(variant, widths).withSeed(Long.parseLong(seed));
+                        Recipe recipe = ladder.recipe(variant, widths).withSeed(Long.parseLong(seed));
                         ladder.row(variant, recipe, images(Path.of(arguments[1]), transform, recipe.seed()));
                     }
                 }
@@ -106,8 +108,14 @@ public final class Ladder {
         return variants;
     }
 
-    private static Recipe recipe(String variant, BitWidths bits) {
-        String[] parts = variant.split("-");
+    private static BitWidths widths(String text) {
+        String[] two = text.split("/");
+        return new BitWidths(Integer.parseInt(two[0]), Integer.parseInt(two[1]));
+    }
+
+    private Recipe recipe(String variant, BitWidths bits) {
+        String[] exceptions = variant.split("\\+");
+        String[] parts = exceptions[0].split("-");
         if (!parts[0].equals("best") && !parts[0].equals("dynamic")) {
             return Recipe.preset(variant, bits);
         }
@@ -115,7 +123,12 @@ public final class Ladder {
         for (int i = 1; i < parts.length; i++) {
             without.add(Ingredient.valueOf(parts[i].toUpperCase(Locale.ROOT)));
         }
-        return BestConfig.of(bits).without(without)
+        Map<String, BitWidths> others = new HashMap<>();
+        for (int i = 1; i < exceptions.length; i++) {
+            String[] two = exceptions[i].split("=");
+            model.config().layersNamed(two[0]).forEach(layer -> others.put(layer.name(), widths(two[1])));
+        }
+        return BestConfig.of(bits).withPlan(BitPlan.of(bits).with(others)).without(without)
                 .withActivations(parts[0].equals("best") ? ActivationScales.STATIC : ActivationScales.DYNAMIC);
     }
 
@@ -144,7 +157,7 @@ public final class Ladder {
             }
         }
         int all = IntStream.of(count).sum();
-        System.out.printf(Locale.ROOT, "%-32s %-6s %4d %8.2f %9.4f %9.4f %9.4f %9.2f %7.1f%n", name, recipe.bits(), recipe.seed(),
+        System.out.printf(Locale.ROOT, "%-44s %-6s %4d %8.2f %9.4f %9.4f %9.4f %9.2f %7.1f%n", name, recipe.bits(), recipe.seed(),
                 100.0 * (right[0] + right[1]) / all, (divergence[0] + divergence[1]) / all, divergence[0] / count[0],
                 divergence[1] / count[1], 100.0 * right[1] / count[1], result.seconds());
     }

@@ -13,7 +13,7 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.Calibrator;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.QuantizedLayer;

@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
-import io.github.ptq4vit.evaluate.Classifier;
+import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;

@@ -1,4 +1,4 @@
-package io.github.ptq4vit.evaluate;
+package io.github.ptq4vit.inference;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;

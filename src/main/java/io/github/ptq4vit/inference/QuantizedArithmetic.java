@@ -1,4 +1,4 @@
-package io.github.ptq4vit.evaluate;
+package io.github.ptq4vit.inference;
 
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
