@@ -1,8 +1,37 @@
 package io.github.ptq4vit.backend;
 
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
+
 /** Operations in plain Java, for backends without a faster way. All arrays are row-major. */
 public final class HostOperations {
     private HostOperations() {
+    }
+
+    /** The float32 numbers of a view, row-major. */
+    static float[] numbers(Backend device, View view) {
+        if (view.isDense()) {
+            return device.download(view).data().array();
+        }
+        try (Scope scope = device.scope()) {
+            View dense = scope.floats(view.sizes());
+            device.copy(view, dense);
+            return device.download(dense).data().array();
+        }
+    }
+
+    /** Sets the numbers of a view, given row-major. */
+    static void write(Backend device, float[] numbers, View view) {
+        Tensor tensor = Tensor.of(Shape.of(view.sizes()), numbers);
+        if (view.isDense()) {
+            device.upload(tensor, view);
+            return;
+        }
+        try (Scope scope = device.scope()) {
+            View dense = scope.floats(view.sizes());
+            device.upload(tensor, dense);
+            device.copy(dense, view);
+        }
     }
 
     /** See {@link Backend#hadamard}: changes the first {@code count} numbers of x, in the order of operations that reproducible results have. */

@@ -8,7 +8,7 @@ import java.util.Optional;
  * transformer is one). A linear layer has batch 1; attention has one product per image and head, the head innermost.
  *
  * @param left L, {@code [batch, n, k]}, dense
- * @param right R, {@code [batch, k, m]} dense or with k and m exchanged in memory
+ * @param right R, {@code [batch, k, m]} dense or with k and m exchanged in memory, as it must be where columns have groups
  * @param output O including the bias, {@code [batch, n, m]}, dense
  * @param weight w of {@link Distance#SQUARED}, as output, not negative; other distances have none, whatever is given
  * @param bias {@code [m]}
@@ -32,6 +32,12 @@ public record MatmulProblem(View left, View right, View output, Optional<View> w
         if (!fits || weight.isPresent() && !java.util.Arrays.equals(weight.get().sizes(), output.sizes())) {
             throw new IllegalArgumentException("Operands do not fit: L " + left + ", R " + right + ", O " + output + ", w "
                     + weight + ", heads " + heads + ", column groups " + columnGroups);
+        }
+        if (!left.isDense() || !output.isDense() || !weight.map(View::isDense).orElse(true)
+                || !bias.map(b -> b.isDense() && b.elements() == output.size(2)).orElse(true)
+                || !right.transpose().isDense() && (columnGroups > 1 || !right.isDense())) {
+            throw new IllegalArgumentException("Operands, outputs, weights and bias of a problem are dense, R with k and m exchanged"
+                    + " in memory where columns have groups: L " + left + ", R " + right + ", O " + output + ", w " + weight + ", bias " + bias);
         }
         weight = distance == Distance.SQUARED ? weight : Optional.empty();
         order = List.copyOf(order);
@@ -67,6 +73,11 @@ public record MatmulProblem(View left, View right, View output, Optional<View> w
     /** Columns of R and O. */
     public int m() {
         return right.size(2);
+    }
+
+    /** How many groups of an operand may have scales of their own. */
+    public int groups(Operand operand) {
+        return operand == Operand.RIGHT ? Math.max(heads, columnGroups) : heads;
     }
 
     /** How many parts can be scored separately: the rows of a single product; of a batched one its order, or the images. */

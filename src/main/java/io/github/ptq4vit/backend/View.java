@@ -77,8 +77,14 @@ public final class View {
 
     /** Whether the elements lie row-major without gaps. */
     public boolean isDense() {
-        long[] dense = denseStrides(sizes);
-        return IntStream.range(0, sizes.length).allMatch(i -> sizes[i] == 1 || strides[i] == dense[i]);
+        long dense = 1;
+        for (int i = sizes.length - 1; i >= 0; i--) {
+            if (sizes[i] != 1 && strides[i] != dense) {
+                return false;
+            }
+            dense *= sizes[i];
+        }
+        return true;
     }
 
     /** The same dense memory under other sizes. */

@@ -12,7 +12,6 @@ import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.model.Windows;
-import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;

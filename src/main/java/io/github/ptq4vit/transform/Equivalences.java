@@ -5,7 +5,6 @@ import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.BlockShape;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerRole;
-import io.github.ptq4vit.model.MergingShape;
 import io.github.ptq4vit.model.NormedLayers;
 import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;

@@ -9,7 +9,6 @@ import io.github.ptq4vit.backend.ScoreProblem.Left;
 import io.github.ptq4vit.backend.cuda.CudaBackend;
 import io.github.ptq4vit.backend.cuda.CudaSettings;
 import io.github.ptq4vit.backend.cuda.EmulatedGpu;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -100,33 +99,26 @@ class CudaScoreTest {
         }
     }
 
+    /** Unless the device is real, which counts nothing. */
     @Test
-    void candidatesThatRepeatTheOneBeforeHaveItsLoss() {
-        try (Backend backend = open(); Side side = Side.of(backend)) {
-            for (ScoreProblem problem : List.of(ScoreProblem.linear(50, 33, 24).columns(3),
-                    ScoreProblem.attention(2, 3, 17, 33, 24), ScoreProblem.linear(50, 33, 24).columns(24).with(Left.FLOAT),
-                    ScoreProblem.linear(50, 33, 24).columns(3).with(Distance.COSINE))) {
+    void candidatesThatRepeatTheOneBeforeAreNotMultiplied() {
+        ScoreProblem problem = ScoreProblem.linear(64, 64, 96).columns(3);
+        gpu.ifPresent(emulated -> {
+            emulated.set("ptx", 1).set("counted", 1);
+            try (Backend backend = open(); Side side = Side.of(backend)) {
                 MatmulProblem on = problem.on(side);
-                int groups = problem.groups();
-                List<List<CodeGrid>> all = grids(problem, Operand.RIGHT, 4, groups);
-                List<CodeGrid> fixed = problem.leftGrids(BITS, 2, 1);
-                double[][] losses = backend.score(on, Operand.RIGHT, fixed, all, 0, on.units());
-                // group 0 keeps to its first candidate, the others go on
-                List<List<CodeGrid>> mixed = new ArrayList<>();
-                for (List<CodeGrid> row : all) {
-                    List<CodeGrid> copy = new ArrayList<>(row);
-                    copy.set(0, all.get(0).get(0));
-                    mixed.add(copy);
-                }
-                mixed.add(mixed.get(3));
-                double[][] found = backend.score(on, Operand.RIGHT, fixed, mixed, 0, on.units());
-                for (int candidate = 0; candidate < 5; candidate++) {
-                    for (int group = 0; group < groups; group++) {
-                        assertEquals(losses[group == 0 ? 0 : Math.min(3, candidate)][group], found[candidate][group]);
-                    }
-                }
+                List<List<CodeGrid>> all = grids(problem, Operand.RIGHT, 4, 3);
+                long different = products(emulated, backend, problem, on, all);
+                assertTrue(different > 0);
+                assertEquals(different / 2, products(emulated, backend, problem, on, List.of(all.get(0), all.get(0), all.get(1), all.get(1))));
             }
-        }
+        });
+    }
+
+    private static long products(EmulatedGpu gpu, Backend backend, ScoreProblem problem, MatmulProblem on, List<List<CodeGrid>> candidates) {
+        gpu.forgetCounts();
+        backend.score(on, Operand.RIGHT, problem.leftGrids(BITS, 2, 1), candidates, 0, on.units());
+        return gpu.counts("score_tile64_s8").products();
     }
 
     @Test

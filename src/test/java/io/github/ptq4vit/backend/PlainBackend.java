@@ -15,8 +15,8 @@ import org.apache.commons.math3.special.Erf;
  * float32, it also serves to take finite differences through a network; {@link #read} and {@link #write} keep float64.
  * Only codes are as coarse as everywhere: the code of an element is that of its float32 value.
  *
- * <p>It insists on the contract: it fails on strided views where dense ones are due, on sizes that do not fit, on use
- * after close, and on leaks, and its fresh memory holds NaN.
+ * <p>It insists on the contract: it fails on what {@link Checks} refuses, on use after close, and on leaks, and its fresh memory
+ * holds NaN.
  */
 public final class PlainBackend implements Backend {
     private final Set<PlainScope> open = ConcurrentHashMap.newKeySet();
@@ -60,13 +60,14 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void upload(Tensor from, View to) {
-        dense(to);
+        Checks.upload(from, to);
         write(doubles(from), to);
     }
 
     @Override
     public Tensor download(View from) {
-        double[] values = dense(from);
+        Checks.download(from);
+        double[] values = read(from);
         float[] copy = new float[values.length];
         for (int i = 0; i < copy.length; i++) {
             copy[i] = (float) values[i];
@@ -76,6 +77,7 @@ public final class PlainBackend implements Backend {
 
     @Override
     public Linear linear(Scope owner, Tensor weight, Optional<Tensor> bias) {
+        Checks.weights(weight, bias);
         int outputs = weight.shape().size(0);
         return new PlainLinear((PlainScope) owner, weight.shape().size(1), outputs, doubles(weight), false, new double[0],
                 bias.map(PlainBackend::doubles).orElse(new double[outputs]));
@@ -83,6 +85,7 @@ public final class PlainBackend implements Backend {
 
     @Override
     public Linear linear(Scope owner, byte[] codes, float[] steps, int inputs, Optional<Tensor> bias) {
+        Checks.weights(codes, steps, inputs, bias);
         double[] weights = IntStream.range(0, codes.length).mapToDouble(i -> codes[i]).toArray();
         double[] scales = IntStream.range(0, steps.length).mapToDouble(i -> steps[i]).toArray();
         return new PlainLinear((PlainScope) owner, inputs, steps.length, weights, true, scales,
@@ -91,9 +94,10 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void linear(View x, Linear weights, View y) {
-        PlainLinear layer = PlainLinear.of(weights, false).takes(x, y);
-        double[] in = dense(x);
-        double[] out = new double[dense(y).length];
+        Checks.linear(x, weights, y);
+        PlainLinear layer = PlainLinear.of(weights, false);
+        double[] in = read(x);
+        double[] out = new double[read(y).length];
         for (int i = 0; i < out.length; i++) {
             int row = i / layer.outputs();
             int column = i % layer.outputs();
@@ -107,9 +111,10 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void linearBackward(View dy, Linear weights, View dx) {
-        PlainLinear layer = PlainLinear.of(weights, false).takes(dx, dy);
-        double[] gradient = dense(dy);
-        double[] out = new double[dense(dx).length];
+        Checks.linear(dx, weights, dy);
+        PlainLinear layer = PlainLinear.of(weights, false);
+        double[] gradient = read(dy);
+        double[] out = new double[read(dx).length];
         for (int i = 0; i < out.length; i++) {
             for (int o = 0; o < layer.outputs(); o++) {
                 out[i] += gradient[i / layer.inputs() * layer.outputs() + o] * layer.weights()[o * layer.inputs() + i % layer.inputs()];
@@ -120,13 +125,14 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void linear(View x, CodeGrid grid, Linear weights, View y) {
-        PlainLinear layer = PlainLinear.of(weights, true).takes(x, y);
-        double[] in = dense(x);
-        double[] out = new double[dense(y).length];
+        Checks.linear(x, grid, weights, y);
+        PlainLinear layer = PlainLinear.of(weights, true);
+        double[] in = read(x);
+        double[] out = new double[read(y).length];
         for (int i = 0; i < out.length; i++) {
             out[i] = layer.bias()[i % layer.outputs()];
         }
-        double[] sizes = sizes(in, x.size(-1), grid.requireRows(RowScale.RANGE));
+        double[] sizes = sizes(in, x.size(-1), grid);
         for (int range = 0; range < grid.ranges().size(); range++) {
             double[] codes = codes(in, x.size(-1), grid, range);
             for (int i = 0; i < out.length; i++) {
@@ -143,19 +149,19 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void matmul(View a, View b, View c) {
+        Checks.matmul(a, b, c);
         if (a.rank() > 2) {
             for (int i = 0; i < a.size(0); i++) {
                 matmul(a.at(i), b.at(i), c.at(i));
             }
             return;
         }
-        sameSizes(new int[] {a.size(0), a.size(1), b.size(1)}, new int[] {c.size(0), b.size(0), c.size(1)});
         write(product(read(a), read(b), a.size(0), a.size(1), b.size(1)), c);
     }
 
     @Override
     public void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
-        sameSizes(new int[] {4, 4, 4}, new int[] {a.rank(), b.rank(), c.rank()});
+        Checks.matmul(a, gridsA, b, gridsB, c);
         for (int i = 0; i < a.size(0) * a.size(1); i++) {
             int image = i / a.size(1);
             int head = i % a.size(1);
@@ -163,12 +169,9 @@ public final class PlainBackend implements Backend {
             View right = b.at(image).at(head);
             CodeGrid gridA = gridsA.get(gridsA.size() == 1 ? 0 : head);
             CodeGrid gridB = gridsB.get(gridsB.size() == 1 ? 0 : head);
-            if (gridB.ranges().size() != 1) {
-                throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
-            }
             double[] sum = new double[left.size(0) * right.size(1)];
             double[] lefts = sizes(read(left), left.size(1), gridA);
-            double[] columns = sizes(read(right.transpose()), right.size(0), gridB.requireRows(RowScale.RANGE));
+            double[] columns = sizes(read(right.transpose()), right.size(0), gridB);
             for (int range = 0; range < gridA.ranges().size(); range++) {
                 double scale = (double) gridA.ranges().get(range).step() * gridB.ranges().get(0).step();
                 double[] rights = codes(read(right.transpose()), right.size(0), gridB, 0);
@@ -188,66 +191,73 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
-        write(PlainFunctions.layerNorm(dense(x), dense(gamma), dense(beta), epsilon), dense(y, x));
+        Checks.layerNorm(x, gamma, beta, y);
+        write(PlainFunctions.layerNorm(read(x), read(gamma), read(beta), epsilon), y);
     }
 
     @Override
     public void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx) {
-        write(PlainFunctions.layerNormBackward(dense(x), dense(gamma), epsilon, read(dense(dy, x))), dense(dx, x));
+        Checks.layerNorm(x, gamma, gamma, dy, dx);
+        write(PlainFunctions.layerNormBackward(read(x), read(gamma), epsilon, read(dy)), dx);
     }
 
     @Override
     public void softmax(View x, float scale, View y) {
-        write(PlainFunctions.softmax(dense(x), x.size(-1), scale), dense(y, x));
+        Checks.rows(x, y);
+        write(PlainFunctions.softmax(read(x), x.size(-1), scale), y);
     }
 
     @Override
     public void softmaxBackward(View y, View dy, float scale, View dx) {
-        write(PlainFunctions.softmaxBackward(dense(y), read(dense(dy, y)), y.size(-1), scale), dense(dx, y));
+        Checks.rows(y, dy, dx);
+        write(PlainFunctions.softmaxBackward(read(y), read(dy), y.size(-1), scale), dx);
     }
 
     @Override
     public void gelu(View x, View y) {
-        write(Arrays.stream(dense(x)).map(v -> v / 2 * Erf.erfc(-v / Math.sqrt(2))).toArray(), dense(y, x));
+        Checks.alike(x, y);
+        write(Arrays.stream(read(x)).map(v -> v / 2 * Erf.erfc(-v / Math.sqrt(2))).toArray(), y);
     }
 
     @Override
     public void geluBackward(View x, View dy, View dx) {
-        double[] at = dense(x);
-        double[] gradient = read(dense(dy, x));
+        Checks.alike(x, dy, dx);
+        double[] at = read(x);
+        double[] gradient = read(dy);
         for (int i = 0; i < at.length; i++) {
             double density = Math.exp(-at[i] * at[i] / 2) / Math.sqrt(2 * Math.PI);
             gradient[i] *= Erf.erfc(-at[i] / Math.sqrt(2)) / 2 + at[i] * density;
         }
-        write(gradient, dense(dx, x));
+        write(gradient, dx);
     }
 
     @Override
     public void add(View a, View b, View c) {
-        sameSizes(Arrays.copyOfRange(a.sizes(), a.rank() - b.rank(), a.rank()), b.sizes());
-        double[] sum = dense(a);
-        double[] repeated = dense(b);
+        Checks.add(a, b, c);
+        double[] sum = read(a);
+        double[] repeated = read(b);
         for (int i = 0; i < sum.length; i++) {
             sum[i] += repeated[i % repeated.length];
         }
-        write(sum, dense(c, a));
+        write(sum, c);
     }
 
     @Override
     public void multiply(View x, View factors, View y) {
-        sameSizes(new int[] {x.size(-1)}, factors.sizes());
-        double[] product = dense(x);
-        double[] repeated = dense(factors);
+        Checks.multiply(x, factors, y);
+        double[] product = read(x);
+        double[] repeated = read(factors);
         for (int i = 0; i < product.length; i++) {
             product[i] *= repeated[i % repeated.length];
         }
-        write(product, dense(y, x));
+        write(product, y);
     }
 
     @Override
     public void addSquare(View x, float factor, View sum) {
-        double[] in = dense(x);
-        double[] out = read(dense(sum, x));
+        Checks.alike(x, sum);
+        double[] in = read(x);
+        double[] out = read(sum);
         for (int i = 0; i < in.length; i++) {
             out[i] += factor * in[i] * in[i];
         }
@@ -256,24 +266,25 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void magnitudes(View x, View y) {
-        write(Arrays.stream(dense(x)).map(Math::abs).toArray(), dense(y, x));
+        Checks.alike(x, y);
+        write(Arrays.stream(read(x)).map(Math::abs).toArray(), y);
     }
 
     @Override
     public void zero(View x) {
+        Checks.alike(x);
         write(new double[Math.toIntExact(x.elements())], x);
     }
 
     @Override
     public void copy(View from, View to) {
-        sameSizes(from.sizes(), to.sizes());
+        Checks.copy(from, to);
         write(read(from), to);
     }
 
     @Override
     public void gather(View from, int[] rows, View to) {
-        dense(from);
-        dense(to);
+        Checks.gather(from, rows, to);
         for (int i = 0; i < rows.length; i++) {
             write(read(from.at(rows[i])), to.at(i));
         }
@@ -281,12 +292,14 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void quantize(View x, CodeGrid grid, int range, View codes) {
-        write(codes(dense(x), grid, range), dense(codes, x));
+        Checks.quantize(x, grid, range, codes);
+        write(codes(read(x), grid, range), codes);
     }
 
     @Override
     public float[] maxima(View x, boolean absolute) {
-        double[] in = dense(x);
+        Checks.groups(x);
+        double[] in = read(x);
         float[] maxima = new float[x.size(1)];
         Arrays.fill(maxima, Float.NEGATIVE_INFINITY);
         for (int i = 0; i < in.length; i++) {
@@ -298,7 +311,8 @@ public final class PlainBackend implements Backend {
 
     @Override
     public double[] rowSums(View x) {
-        return rowSums(dense(x), x.size(-1));
+        Checks.rows(x);
+        return rowSums(read(x), x.size(-1));
     }
 
     private static double[] rowSums(double[] numbers, int columns) {
@@ -311,13 +325,14 @@ public final class PlainBackend implements Backend {
 
     @Override
     public void decoded(View x, CodeGrid grid, View y) {
-        double[] numbers = decoded(dense(x), x.size(-1), grid);
+        Checks.rows(x, y);
+        double[] numbers = decoded(read(x), x.size(-1), grid);
         double[] sums = rowSums(numbers, x.size(-1));
         for (int i = 0; i < numbers.length && grid.rows() == RowScale.SUM; i++) {
             double sum = sums[i / x.size(-1)];
             numbers[i] /= sum == 0 ? 1 : sum;
         }
-        write(numbers, dense(y, x));
+        write(numbers, y);
     }
 
     /** What codes stand for before rows are divided by sums. */
@@ -336,8 +351,8 @@ public final class PlainBackend implements Backend {
     /** By the definition of Sylvester's matrix: the sign is the parity of the bits that row and column have in common. */
     @Override
     public void hadamard(View x, int block, View y) {
-        HostOperations.requireBlock(block, x.size(-1));
-        double[] in = dense(x);
+        Checks.hadamard(x, block, y);
+        double[] in = read(x);
         double[] out = new double[in.length];
         for (int i = 0; i < in.length; i++) {
             for (int j = 0; j < block; j++) {
@@ -345,14 +360,15 @@ public final class PlainBackend implements Backend {
                 out[i] += sign * in[i / block * block + j] * HostOperations.hadamardFactor(block);
             }
         }
-        write(out, dense(y, x));
+        write(out, y);
     }
 
     @Override
     public double[] squaredErrors(View a, View b, Optional<View> w) {
-        double[] first = dense(a);
-        double[] second = read(dense(b, a));
-        double[] weights = w.map(view -> read(dense(view, a))).orElse(new double[0]);
+        Checks.groups(a, b, w.orElse(b));
+        double[] first = read(a);
+        double[] second = read(b);
+        double[] weights = w.map(view -> read(view)).orElse(new double[0]);
         double[] sums = new double[a.size(1)];
         for (int i = 0; i < first.length; i++) {
             double error = first[i] - second[i];
@@ -363,8 +379,10 @@ public final class PlainBackend implements Backend {
 
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
-        return (searched, fixed, candidates, from, to) ->
-                new PlainScorer(problem, searched, fixed, candidates).score(from, to).losses();
+        return (searched, fixed, candidates, from, to) -> {
+            Checks.score(problem, searched, fixed, candidates, from, to);
+            return new PlainScorer(problem, searched, fixed, candidates).score(from, to).losses();
+        };
     }
 
     /** Throws if a scope is still open. */
@@ -431,27 +449,6 @@ public final class PlainBackend implements Backend {
             }
         }
         return c;
-    }
-
-    private static double[] dense(View view) {
-        if (!view.isDense()) {
-            throw new IllegalArgumentException("This operation takes dense views, not " + view);
-        }
-        return PlainBuffer.read(view);
-    }
-
-    private static View dense(View view, View like) {
-        dense(view);
-        if (view.elements() != like.elements()) {
-            throw new IllegalArgumentException(view + " is not as large as " + like);
-        }
-        return view;
-    }
-
-    private static void sameSizes(int[] a, int[] b) {
-        if (!Arrays.equals(a, b)) {
-            throw new IllegalArgumentException("Sizes " + Arrays.toString(a) + " and " + Arrays.toString(b) + " differ");
-        }
     }
 
     private static double[] doubles(Tensor tensor) {

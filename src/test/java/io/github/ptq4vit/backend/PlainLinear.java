@@ -12,11 +12,4 @@ record PlainLinear(PlainScope owner, int inputs, int outputs, double[] weights, 
         }
         return plain;
     }
-
-    PlainLinear takes(View x, View y) {
-        if (x.size(-1) != inputs || y.size(-1) != outputs || x.elements() / inputs != y.elements() / outputs) {
-            throw new IllegalArgumentException("Weights [" + outputs + ", " + inputs + "] do not fit " + x + " and " + y);
-        }
-        return this;
-    }
 }

@@ -41,8 +41,6 @@ final class PlainScorer {
     }
 
     PlainScorer(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates) {
-        fixed.forEach(CodeGrid::requireRows);
-        candidates.forEach(grids -> grids.forEach(CodeGrid::requireRows));
         this.problem = problem;
         this.searched = searched;
         this.fixed = fixed;
@@ -56,9 +54,6 @@ final class PlainScorer {
     }
 
     Score score(int from, int to) {
-        if (from < 0 || to > problem.units() || from >= to) {
-            throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
-        }
         int groups = candidates.isEmpty() ? 0 : candidates.get(0).size();
         Score score = new Score(new double[candidates.size()][groups], new double[candidates.size()][groups]);
         boolean single = problem.batch() == 1;

@@ -78,10 +78,11 @@ class ScoreContractTest {
     @EnumSource
     void columnGroupsHaveScalesAndLossesOfTheirOwn(Distance distance) {
         for (int groups : new int[] {3, 24}) {
+            // 24 groups of a column each are multiplied together
             if (groups == 24 && (distance == Distance.COSINE || distance == Distance.PEARSON)) {
                 continue; // of single numbers: 0 or undefined
             }
-            for (Left left : new Left[] {Left.UNIFORM, Left.FLOAT}) {
+            for (Left left : new Left[] {Left.UNIFORM, Left.FLOAT, Left.GELU_TWIN}) {
                 agrees(ScoreProblem.linear(65, 33, 24).with(left).with(distance).columns(groups), 6, 4);
             }
         }
@@ -159,6 +160,36 @@ class ScoreContractTest {
                     assertEquals(alone, together[i][0], RELATIVE * alone);
                 }
                 assertEquals(0, backend.score(on, searched, fixed, List.of(), 0, on.units()).length);
+            }
+        }
+    }
+
+    @Test
+    void candidatesThatRepeatTheOneBeforeHaveItsLoss() {
+        for (ScoreProblem problem : List.of(ScoreProblem.linear(50, 33, 24).columns(3),
+                ScoreProblem.attention(2, 3, 17, 33, 24), ScoreProblem.linear(50, 33, 24).columns(24),
+                ScoreProblem.linear(50, 33, 24).columns(24).with(Left.FLOAT),
+                ScoreProblem.linear(50, 33, 24).columns(3).with(Distance.COSINE))) {
+            try (Side side = Side.of(backend)) {
+                MatmulProblem on = problem.on(side);
+                int groups = problem.groups();
+                List<List<CodeGrid>> all = IntStream.range(0, 4).mapToObj(i -> grids(problem, Operand.RIGHT, 6, i, groups)).toList();
+                List<CodeGrid> fixed = grids(problem, Operand.LEFT, 6, 2, 1);
+                double[][] losses = backend.score(on, Operand.RIGHT, fixed, all, 0, on.units());
+                // group 0 keeps to its first candidate, the others go on
+                List<List<CodeGrid>> mixed = new ArrayList<>();
+                for (List<CodeGrid> row : all) {
+                    List<CodeGrid> copy = new ArrayList<>(row);
+                    copy.set(0, all.get(0).get(0));
+                    mixed.add(copy);
+                }
+                mixed.add(mixed.get(3));
+                double[][] found = backend.score(on, Operand.RIGHT, fixed, mixed, 0, on.units());
+                for (int candidate = 0; candidate < 5; candidate++) {
+                    for (int group = 0; group < groups; group++) {
+                        assertEquals(losses[group == 0 ? 0 : Math.min(3, candidate)][group], found[candidate][group]);
+                    }
+                }
             }
         }
     }

@@ -14,8 +14,8 @@ import ai.onnx.proto.OnnxMl.ValueInfoProto;
 import com.google.protobuf.InvalidProtocolBufferException;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.model.Architecture;
-import io.github.ptq4vit.model.PrefixTokens;
 import io.github.ptq4vit.model.Pooling;
+import io.github.ptq4vit.model.PrefixTokens;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.BitWidths;
@@ -26,10 +26,10 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.api.Test;
 
 /** What stands in an exported file, read back. */
 class OnnxGraphTest {

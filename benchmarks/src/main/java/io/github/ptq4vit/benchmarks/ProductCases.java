@@ -127,7 +127,7 @@ final class ProductCases {
         };
         try (Scope scope = backend.scope()) {
             ScoringCase scoring = ScoringCase.of(backend, scope, shape, extent == Extent.WHOLE ? images : 1, Operand.RIGHT, distance,
-                    floatLeft);
+                    floatLeft, 1);
             String words = (extent == Extent.SMALL ? small : whole).replace("x", " x ") + ", " + CANDIDATES + " candidates";
             kernels.accept((entry, factor, memoryBytes, operations) -> use.accept(new Case(entry, words,
                     extent == Extent.PART ? factor : 1, memoryBytes, operations, scoring::score)));

@@ -32,12 +32,16 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
      * @param images of attention, which share the batch
      */
     static ScoringCase of(Backend backend, Scope scope, String shape, int images, Operand searched) {
-        return of(backend, scope, shape, images, searched, Distance.SQUARED, false);
+        return of(backend, scope, shape, images, searched, Distance.SQUARED, false, 1);
     }
 
-    /** The same with another distance, or of a left operand that stays in float32, as pixels do. */
+    /**
+     * The same with another distance, of a left operand that stays in float32, as pixels do, or with a scale for each group of columns.
+     *
+     * @param columnGroups of a linear layer whose right operand is searched; else 1
+     */
     static ScoringCase of(Backend backend, Scope scope, String shape, int images, Operand searched, Distance distance,
-            boolean floatLeft) {
+            boolean floatLeft, int columnGroups) {
         int[] sizes = Arrays.stream(shape.split("x")).mapToInt(Integer::parseInt).toArray();
         boolean attention = sizes.length == 4;
         int batch = attention ? sizes[0] : 1;
@@ -50,14 +54,15 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
         backend.matmul(left, right, output);
         View weight = upload(backend, scope, RandomNumbers.squares(3, 1e-3, batch, n, m));
         int heads = attention ? batch / images : 1;
-        MatmulProblem problem = new MatmulProblem(left, right, output, Optional.of(weight), Optional.empty(), heads, 1,
+        MatmulProblem problem = new MatmulProblem(left, right, output, Optional.of(weight), Optional.empty(), heads, columnGroups,
                 distance);
         double largestLeft = 4.5;
         double largestRight = attention ? 4.5 : 0.2;
         boolean searchesLeft = searched == Operand.LEFT;
         List<List<CodeGrid>> candidates = new ArrayList<>();
         for (int i = 0; i < CANDIDATES; i++) {
-            candidates.add(grids(searchesLeft ? largestLeft : largestRight, 0.01 + i * 1.19 / CANDIDATES, heads));
+            candidates.add(grids(searchesLeft ? largestLeft : largestRight, 0.01 + i * 1.19 / CANDIDATES,
+                    Math.max(heads, columnGroups)));
         }
         return new ScoringCase(backend.scoring(scope, problem), problem, searched,
                 floatLeft ? List.of() : grids(searchesLeft ? largestRight : largestLeft, 1, heads), candidates);

@@ -19,22 +19,29 @@ final class CodeProduct {
 
     private static final IntPointer SHIFT = new IntPointer(1L).put(CodeForm.SHIFTED.shift());
 
+    /** What a product has scales for: one for all, one for each column, or one for each row of the result. */
+    enum Scales {
+        ONE, COLUMNS, ROWS
+    }
+
     private final Worker worker;
     private final boolean shifted;
+    /** Whether the shift is an argument ahead of the scales. */
+    private final boolean shiftFirst;
     private final List<Term> terms = new ArrayList<>();
 
     /**
      * @param first form of A's codes
      * @param ranges how many pairs of codes are summed
      * @param weights layout of B as {@link #run} gets it: packed, or strided with sizes {@code [k, m]}
-     * @param columnScales whether there is a scale a column, or one for all
      * @param destination layout of the result, {@code [n, m]} float32
      * @param steps on the finished sum
      */
-    CodeProduct(Worker worker, CodeForm first, int ranges, int n, int k, Layout weights, boolean columnScales, boolean bias,
+    CodeProduct(Worker worker, CodeForm first, int ranges, int n, int k, Layout weights, Scales scales, boolean bias,
             Layout destination, Epilogue.Kind... steps) {
         this.worker = worker;
         this.shifted = first == CodeForm.SHIFTED;
+        this.shiftFirst = shifted && scales == Scales.ROWS;
         boolean integer = first != CodeForm.NUMBERS;
         int piece = integer ? k : Math.min(k, EXACT_INTEGERS / (128 * 128) - 1);
         Layout source = Layout.dense(first.type(), n, k);
@@ -42,8 +49,7 @@ final class CodeProduct {
             for (int start = 0; start < k; start += piece) {
                 int length = Math.min(piece, k - start);
                 boolean last = range == ranges - 1 && start + length == k;
-                Epilogue epilogue = integer ? Epilogue.scaled(shifted, columnScales)
-                        : Epilogue.of(columnScales ? Epilogue.Kind.MULTIPLY_COLUMNS : Epilogue.Kind.MULTIPLY_ALL);
+                Epilogue epilogue = Epilogue.scaled(integer, shifted, scales);
                 if (!terms.isEmpty()) {
                     epilogue = epilogue.then(Epilogue.Kind.ACCUMULATE);
                 }
@@ -98,8 +104,11 @@ final class CodeProduct {
                 arguments[next++] = biasAddress;
             }
             arguments[next++] = destination;
+            if (shiftFirst) {
+                arguments[next++] = SHIFT.address();
+            }
             arguments[next++] = scales[term.range];
-            if (shifted) {
+            if (shifted && !shiftFirst) {
                 arguments[next++] = SHIFT.address();
             }
             if (term.addsBias) {

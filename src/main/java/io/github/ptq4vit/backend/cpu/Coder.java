@@ -4,6 +4,7 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
+import java.util.List;
 import org.bytedeco.dnnl.global.dnnl;
 
 /**
@@ -14,16 +15,16 @@ final class Coder {
     private static final int F32 = dnnl.dnnl_f32;
 
     /** What a division depends on but for the divisor. */
-    private record DivisionKey(CodeForm form, long count, int min, int max, boolean masked) {
+    private record DivisionKey(CodeForm form, long rows, long columns, int min, int max, boolean masked) {
         @Override
         public boolean equals(Object other) {
-            return other instanceof DivisionKey that && form == that.form && count == that.count && min == that.min
-                    && max == that.max && masked == that.masked;
+            return other instanceof DivisionKey that && form == that.form && rows == that.rows && columns == that.columns
+                    && min == that.min && max == that.max && masked == that.masked;
         }
 
         @Override
         public int hashCode() {
-            return 31 * (31 * (31 * form.ordinal() + (int) count) + min) + max;
+            return 31 * (31 * (31 * (31 * form.ordinal() + (int) rows) + (int) columns) + min) + max;
         }
     }
 
@@ -45,7 +46,7 @@ final class Coder {
         } else if (grid.nearest()) {
             encodeNearest(numbers, Math.toIntExact(count), grid, index, codes);
         } else if (range.isUnlimited()) {
-            divide(worker, numbers, count, range, codes, 0);
+            divide(worker, numbers, 1, count, range, worker.scalar(range.step()), codes, 0);
         } else {
             boolean below = range.from() == Float.NEGATIVE_INFINITY;
             if (!below && range.to() != Float.POSITIVE_INFINITY) {
@@ -54,12 +55,43 @@ final class Coder {
             long mask = worker.scratch("mask", count * Float.BYTES);
             worker.binary(below ? dnnl.dnnl_binary_lt : dnnl.dnnl_binary_ge, line(F32, count), line(F32, 1),
                     line(F32, count), Epilogue.NONE).run(numbers, worker.scalar(below ? range.to() : range.from()), mask);
-            divide(worker, numbers, count, range, codes, mask);
+            divide(worker, numbers, 1, count, range, worker.scalar(range.step()), codes, mask);
         }
     }
 
-    private void divide(Worker worker, long numbers, long count, CodeRange range, long codes, long mask) {
-        DivisionKey key = new DivisionKey(form, count, range.min(), range.max(), mask != 0);
+    /**
+     * Writes the codes of rows, of which equally many after each other share one of the grids: in one operation if these differ
+     * in their scales only.
+     */
+    void encode(Worker worker, long numbers, int rows, int columns, List<CodeGrid> grids, long codes) {
+        if (grids.size() == 1) {
+            encode(worker, numbers, (long) rows * columns, grids.get(0), 0, codes);
+            return;
+        }
+        CodeRange first = grids.get(0).ranges().get(0);
+        int share = rows / grids.size();
+        boolean alike = true;
+        float[] steps = new float[rows];
+        for (int row = 0; row < rows && alike; row++) {
+            CodeGrid grid = grids.get(row / share);
+            CodeRange range = grid.ranges().get(0);
+            alike = range.isUnlimited() && grid.table().isEmpty() && range.min() == first.min() && range.max() == first.max();
+            steps[row] = range.step();
+        }
+        if (alike) {
+            Scratch divisors = worker.memory("steps of rows", (long) rows * Float.BYTES);
+            divisors.floats().put(0, steps);
+            divide(worker, numbers, rows, columns, first, divisors.address(), codes, 0);
+            return;
+        }
+        long size = (long) share * columns;
+        for (int group = 0; group < grids.size(); group++) {
+            encode(worker, numbers + group * size * Float.BYTES, size, grids.get(group), 0, codes + group * size * form.bytes());
+        }
+    }
+
+    private void divide(Worker worker, long numbers, long rows, long columns, CodeRange range, long steps, long codes, long mask) {
+        DivisionKey key = new DivisionKey(form, rows, columns, range.min(), range.max(), mask != 0);
         Primitive divide = worker.cached(key, () -> {
             Epilogue epilogue = Epilogue.clip(range.min(), range.max());
             if (form.shift() != 0 || form == CodeForm.NUMBERS) {
@@ -71,12 +103,14 @@ final class Coder {
             if (form.shift() != 0) {
                 epilogue = epilogue.plus(form.shift());
             }
-            return worker.binary(dnnl.dnnl_binary_div, line(F32, count), line(F32, 1), line(form.type(), count), epilogue);
+            return rows == 1 ? worker.binary(dnnl.dnnl_binary_div, line(F32, columns), line(F32, 1), line(form.type(), columns), epilogue)
+                    : worker.binary(dnnl.dnnl_binary_div, Layout.dense(F32, rows, columns), Layout.dense(F32, rows, 1),
+                            Layout.dense(form.type(), rows, columns), epilogue);
         });
         if (mask == 0) {
-            divide.run(numbers, worker.scalar(range.step()), codes);
+            divide.run(numbers, steps, codes);
         } else {
-            divide.run(numbers, worker.scalar(range.step()), codes, mask);
+            divide.run(numbers, steps, codes, mask);
         }
     }
 

@@ -1,8 +1,8 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.CodeGrid;
-import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
 import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
@@ -11,7 +11,6 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.ByteBuffer;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -77,6 +76,11 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         return workers;
     }
 
+    /** What the threads were busy with in scoring. */
+    WorkClock scoringClock() {
+        return scorer.clock();
+    }
+
     NativeHeap memory() {
         return heap;
     }
@@ -129,14 +133,13 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public void upload(Tensor from, View to) {
-        if (from.shape().elements() != to.elements()) {
-            throw new IllegalArgumentException("Cannot upload " + from.shape() + " to " + to);
-        }
+        Checks.upload(from, to);
         CpuBuffer.floats(to).put(from.data().duplicate());
     }
 
     @Override
     public Tensor download(View from) {
+        Checks.download(from);
         float[] copy = new float[Math.toIntExact(from.elements())];
         CpuBuffer.floats(from).get(copy);
         return Tensor.of(Shape.of(from.sizes()), copy);
@@ -144,6 +147,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public Linear linear(Scope owner, Tensor weight, Optional<Tensor> bias) {
+        Checks.weights(weight, bias);
         View plain = owner.floats(weight.shape().toArray());
         upload(weight, plain);
         return new CpuLinear((CpuScope) owner, weight.shape().size(1), weight.shape().size(0), CpuBuffer.address(plain), false,
@@ -152,6 +156,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public Linear linear(Scope owner, byte[] codes, float[] steps, int inputs, Optional<Tensor> bias) {
+        Checks.weights(codes, steps, inputs, bias);
         CpuBuffer plain = ((CpuScope) owner).bytes((long) codes.length * path.second().bytes());
         ByteBuffer memory = CpuBuffer.at(plain.address(), Math.toIntExact(plain.elements()));
         if (path == IntegerPath.INT8) {
@@ -161,7 +166,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
                 memory.putFloat(code);
             }
         }
-        return new CpuLinear((CpuScope) owner, inputs, codes.length / inputs, plain.address(), path == IntegerPath.INT8,
+        return new CpuLinear((CpuScope) owner, inputs, steps.length, plain.address(), path == IntegerPath.INT8,
                 bias.map(b -> vector(owner, b.toArray())), Optional.of(vector(owner, steps)));
     }
 
@@ -173,21 +178,25 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public void linear(View x, Linear weights, View y) {
+        Checks.linear(x, weights, y);
         workers.use(worker -> products.linear(worker, x, (CpuLinear) weights, y));
     }
 
     @Override
     public void linearBackward(View dy, Linear weights, View dx) {
+        Checks.linear(dx, weights, dy);
         workers.use(worker -> products.linearBackward(worker, dy, (CpuLinear) weights, dx));
     }
 
     @Override
     public void linear(View x, CodeGrid grid, Linear weights, View y) {
+        Checks.linear(x, grid, weights, y);
         workers.use(worker -> products.quantizedLinear(worker, x, grid, (CpuLinear) weights, y));
     }
 
     @Override
     public void matmul(View a, View b, View c) {
+        Checks.matmul(a, b, c);
         workers.use(worker -> {
             Layout right = Layout.of(b);
             long rightAddress = CpuBuffer.address(b);
@@ -205,111 +214,122 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        Checks.matmul(a, gridsA, b, gridsB, c);
         workers.use(worker -> products.quantizedMatmul(worker, a, gridsA, b, gridsB, c));
     }
 
     @Override
     public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
+        Checks.layerNorm(x, gamma, beta, y);
         workers.use(worker -> {
             long rows = x.elements() / x.size(-1);
             long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
-            worker.layerNorm(rows, x.size(-1), epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                    dense(beta), dense(y));
+            worker.layerNorm(rows, x.size(-1), epsilon).run(CpuBuffer.address(x), moments, moments + rows * Float.BYTES, CpuBuffer.address(gamma),
+                    CpuBuffer.address(beta), CpuBuffer.address(y));
         });
     }
 
     @Override
     public void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx) {
+        Checks.layerNorm(x, gamma, gamma, dy, dx);
         workers.use(worker -> {
             long rows = x.elements() / x.size(-1);
             long columns = x.size(-1);
             long moments = worker.scratch("moments", 2 * rows * Float.BYTES);
             long scratch = worker.scratch("norm gradient", rows * columns * Float.BYTES);
             // the moments once more: cheaper than keeping them for every layer
-            worker.layerNorm(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, dense(gamma),
-                    dense(gamma), scratch);
+            worker.layerNorm(rows, columns, epsilon).run(CpuBuffer.address(x), moments, moments + rows * Float.BYTES, CpuBuffer.address(gamma),
+                    CpuBuffer.address(gamma), scratch);
             Layout matrix = Layout.dense(F32, rows, columns);
             worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
-                    .run(dense(dy), dense(gamma), scratch);
-            worker.layerNormBackward(rows, columns, epsilon).run(dense(x), moments, moments + rows * Float.BYTES, scratch,
-                    dense(dx));
+                    .run(CpuBuffer.address(dy), CpuBuffer.address(gamma), scratch);
+            worker.layerNormBackward(rows, columns, epsilon).run(CpuBuffer.address(x), moments, moments + rows * Float.BYTES, scratch,
+                    CpuBuffer.address(dx));
         });
     }
 
     @Override
     public void softmax(View x, float scale, View y) {
+        Checks.rows(x, y);
         workers.use(worker -> {
-            worker.eltwise(dnnl.dnnl_eltwise_linear, false, x.elements(), scale, 0).run(dense(x), dense(y));
-            worker.softmax(false, x.elements() / x.size(-1), x.size(-1)).run(dense(y), dense(y));
+            worker.eltwise(dnnl.dnnl_eltwise_linear, false, x.elements(), scale, 0).run(CpuBuffer.address(x), CpuBuffer.address(y));
+            worker.softmax(false, x.elements() / x.size(-1), x.size(-1)).run(CpuBuffer.address(y), CpuBuffer.address(y));
         });
     }
 
     @Override
     public void softmaxBackward(View y, View dy, float scale, View dx) {
+        Checks.rows(y, dy, dx);
         workers.use(worker -> {
-            worker.softmax(true, y.elements() / y.size(-1), y.size(-1)).run(dense(y), dense(dy), dense(dx));
-            worker.eltwise(dnnl.dnnl_eltwise_linear, false, y.elements(), scale, 0).run(dense(dx), dense(dx));
+            worker.softmax(true, y.elements() / y.size(-1), y.size(-1)).run(CpuBuffer.address(y), CpuBuffer.address(dy), CpuBuffer.address(dx));
+            worker.eltwise(dnnl.dnnl_eltwise_linear, false, y.elements(), scale, 0).run(CpuBuffer.address(dx), CpuBuffer.address(dx));
         });
     }
 
     @Override
     public void gelu(View x, View y) {
-        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_gelu_erf, false, x.elements(), 0, 0).run(dense(x), dense(y)));
+        Checks.alike(x, y);
+        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_gelu_erf, false, x.elements(), 0, 0).run(CpuBuffer.address(x), CpuBuffer.address(y)));
     }
 
     @Override
     public void geluBackward(View x, View dy, View dx) {
+        Checks.alike(x, dy, dx);
         workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_gelu_erf, true, x.elements(), 0, 0)
-                .run(dense(x), dense(dy), dense(dx)));
+                .run(CpuBuffer.address(x), CpuBuffer.address(dy), CpuBuffer.address(dx)));
     }
 
     @Override
     public void add(View a, View b, View c) {
+        Checks.add(a, b, c);
         long inner = b.elements();
         long outer = a.elements() / inner;
         workers.use(worker -> worker.binary(dnnl.dnnl_binary_add, Layout.dense(F32, outer, inner), Layout.dense(F32, 1, inner),
-                Layout.dense(F32, outer, inner), Epilogue.NONE).run(dense(a), dense(b), dense(c)));
+                Layout.dense(F32, outer, inner), Epilogue.NONE).run(CpuBuffer.address(a), CpuBuffer.address(b), CpuBuffer.address(c)));
     }
 
     @Override
     public void multiply(View x, View factors, View y) {
+        Checks.multiply(x, factors, y);
         long columns = factors.elements();
         Layout matrix = Layout.dense(F32, x.elements() / columns, columns);
         workers.use(worker -> worker.binary(dnnl.dnnl_binary_mul, matrix, Layout.dense(F32, 1, columns), matrix, Epilogue.NONE)
-                .run(dense(x), dense(factors), dense(y)));
+                .run(CpuBuffer.address(x), CpuBuffer.address(factors), CpuBuffer.address(y)));
     }
 
     @Override
     public void addSquare(View x, float factor, View sum) {
+        Checks.alike(x, sum);
         Layout line = Layout.dense(F32, x.elements());
         Epilogue scaleAndAdd = new Epilogue(false, Epilogue.Scales.NONE, List.of(new Epilogue.Step(Epilogue.Kind.LINEAR, factor, 0),
                 Epilogue.Step.of(Epilogue.Kind.ACCUMULATE)));
-        workers.use(worker -> worker.binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(dense(x), dense(x), dense(sum)));
+        workers.use(worker -> worker.binary(dnnl.dnnl_binary_mul, line, line, line, scaleAndAdd).run(CpuBuffer.address(x), CpuBuffer.address(x), CpuBuffer.address(sum)));
     }
 
     @Override
     public void magnitudes(View x, View y) {
-        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_abs, false, x.elements(), 0, 0).run(dense(x), dense(y)));
+        Checks.alike(x, y);
+        workers.use(worker -> worker.eltwise(dnnl.dnnl_eltwise_abs, false, x.elements(), 0, 0).run(CpuBuffer.address(x), CpuBuffer.address(y)));
     }
 
     @Override
     public void zero(View x) {
-        Pointer.memset(new Address(dense(x)), 0, x.elements() * x.buffer().type().bytes());
+        Checks.alike(x);
+        Pointer.memset(new Address(CpuBuffer.address(x)), 0, x.elements() * x.buffer().type().bytes());
     }
 
     @Override
     public void copy(View from, View to) {
-        if (!Arrays.equals(from.sizes(), to.sizes())) {
-            throw new IllegalArgumentException("Cannot copy " + from + " to " + to);
-        }
+        Checks.copy(from, to);
         workers.use(worker -> worker.copy(Layout.of(from), Layout.of(to)).run(CpuBuffer.address(from), CpuBuffer.address(to)));
     }
 
     @Override
     public void gather(View from, int[] rows, View to) {
+        Checks.gather(from, rows, to);
         int length = Math.toIntExact(from.elements() / from.size(0));
-        Rows source = new Rows(dense(from), from.elements(), length);
-        Rows target = new Rows(dense(to), to.elements(), length);
+        Rows source = new Rows(CpuBuffer.address(from), from.elements(), length);
+        Rows target = new Rows(CpuBuffer.address(to), to.elements(), length);
         for (int i = 0; i < rows.length; i++) {
             target.put(i, source, rows[i]);
         }
@@ -317,28 +337,27 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public void quantize(View x, CodeGrid grid, int range, View codes) {
-        if (codes.buffer().type() != DataType.INT8 || !codes.isDense()) {
-            throw new IllegalArgumentException("Codes go to dense bytes, not " + codes);
-        }
-        workers.use(worker -> new Coder(CodeForm.SIGNED).encode(worker, dense(x), x.elements(), grid, range, CpuBuffer.address(codes)));
+        Checks.quantize(x, grid, range, codes);
+        workers.use(worker -> new Coder(CodeForm.SIGNED).encode(worker, CpuBuffer.address(x), x.elements(), grid, range, CpuBuffer.address(codes)));
     }
 
     @Override
     public void decoded(View x, CodeGrid grid, View y) {
+        Checks.rows(x, y);
         Decoder.decode(CpuBuffer.floats(x), x.size(-1), grid, CpuBuffer.floats(y));
     }
 
     @Override
     public void hadamard(View x, int block, View y) {
-        HostOperations.requireBlock(block, x.size(-1));
+        Checks.hadamard(x, block, y);
         int rows = Math.toIntExact(x.elements() / block);
         workers.use(worker -> {
             long copy = worker.scratch("hadamard", x.elements() * Float.BYTES);
             View matrix = hadamards.computeIfAbsent(block, this::hadamardMatrix);
             Layout flat = Layout.dense(F32, rows, block);
             worker.product(new Worker.Product(flat, Layout.of(matrix), false, flat, Epilogue.NONE)).primitive()
-                    .run(dense(x), CpuBuffer.address(matrix), copy);
-            Pointer.memcpy(new Address(dense(y)), new Address(copy), x.elements() * Float.BYTES);
+                    .run(CpuBuffer.address(x), CpuBuffer.address(matrix), copy);
+            Pointer.memcpy(new Address(CpuBuffer.address(y)), new Address(copy), x.elements() * Float.BYTES);
         });
     }
 
@@ -355,18 +374,20 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public double[] squaredErrors(View a, View b, Optional<View> w) {
+        Checks.groups(a, b, w.orElse(b));
         return Decoder.squaredErrors(CpuBuffer.floats(a), CpuBuffer.floats(b), w.map(CpuBuffer::floats), a.size(1),
-                Math.toIntExact(a.elements() / a.size(0) / a.size(1)));
+                a.size(2));
     }
 
     @Override
     public float[] maxima(View x, boolean absolute) {
-        return Reductions.maxima(CpuBuffer.floats(x), x.size(0), x.size(1), Math.toIntExact(x.elements() / x.size(0) / x.size(1)),
-                absolute);
+        Checks.groups(x);
+        return Reductions.maxima(CpuBuffer.floats(x), x.size(0), x.size(1), x.size(2), absolute);
     }
 
     @Override
     public double[] rowSums(View x) {
+        Checks.rows(x);
         return Reductions.rowSums(CpuBuffer.floats(x), x.size(-1));
     }
 
@@ -386,12 +407,5 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     @Override
     public void close() {
         workers.close();
-    }
-
-    private static long dense(View view) {
-        if (!view.isDense()) {
-            throw new IllegalArgumentException("This operation takes dense views, not " + view);
-        }
-        return CpuBuffer.address(view);
     }
 }

@@ -39,7 +39,7 @@ final class CpuProducts {
 
     void linear(Worker worker, View x, CpuLinear weights, View y) {
         weights.requireUsable(false);
-        long rows = rows(x, weights.inputs(), y, weights.outputs());
+        long rows = x.elements() / weights.inputs();
         Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.inputs()),
                 Layout.packed(F32, weights.inputs(), weights.outputs()), weights.bias().isPresent(),
                 Layout.dense(F32, rows, weights.outputs()), Epilogue.NONE);
@@ -54,7 +54,7 @@ final class CpuProducts {
 
     void linearBackward(Worker worker, View dy, CpuLinear weights, View dx) {
         weights.requireUsable(false);
-        long rows = rows(dx, weights.inputs(), dy, weights.outputs());
+        long rows = dx.elements() / weights.inputs();
         Worker.Product product = new Worker.Product(Layout.dense(F32, rows, weights.outputs()),
                 Layout.packed(F32, weights.outputs(), weights.inputs()), false, Layout.dense(F32, rows, weights.inputs()),
                 Epilogue.NONE);
@@ -64,8 +64,8 @@ final class CpuProducts {
 
     void quantizedLinear(Worker worker, View x, CodeGrid grid, CpuLinear weights, View y) {
         weights.requireUsable(true);
-        int rows = Math.toIntExact(rows(x, weights.inputs(), y, weights.outputs()));
-        if (grid.requireRows(RowScale.RANGE).rows() == RowScale.RANGE) {
+        int rows = Math.toIntExact(x.elements() / weights.inputs());
+        if (grid.rows() == RowScale.RANGE) {
             linearOfRows(worker, x, grid, weights, rows, y);
             return;
         }
@@ -74,7 +74,7 @@ final class CpuProducts {
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), weights.bias().isPresent(),
                 weights.isInteger());
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
-                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, true, key.bias,
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, CodeProduct.Scales.COLUMNS, key.bias,
                 Layout.dense(F32, rows, weights.outputs())));
         long[] codes = encode(worker, first, CpuBuffer.address(x), 1, Math.toIntExact(x.elements()), grid, new int[ranges][1]);
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
@@ -87,7 +87,7 @@ final class CpuProducts {
         Layout plain = weights.transposed();
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), false, weights.isInteger());
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
-                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, true, false,
+                key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, CodeProduct.Scales.COLUMNS, false,
                 Layout.dense(F32, rows, weights.outputs())));
         long[] codes = rooms(worker, first, CODES_A, ranges, (long) rows * weights.inputs());
         float[] sizes = RowCoder.encode(first.form(), CpuBuffer.address(x), rows, weights.inputs(), grid, codes);
@@ -110,9 +110,6 @@ final class CpuProducts {
     }
 
     void quantizedMatmul(Worker worker, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
-        if (gridsB.get(0).ranges().size() != 1) {
-            throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
-        }
         for (int image = 0; image < a.size(0); image++) {
             matmulOfImage(worker, a.at(image), gridsA, b.at(image), gridsB, c.at(image));
         }
@@ -132,13 +129,13 @@ final class CpuProducts {
         int m = b.size(1);
         int ranges = gridA.ranges().size();
         boolean rowsOfA = gridA.rows() == RowScale.RANGE;
-        boolean rowsOfB = gridB.requireRows(RowScale.RANGE).rows() == RowScale.RANGE;
+        boolean rowsOfB = gridB.rows() == RowScale.RANGE;
         boolean transposed = rowsOfB || b.stride(0) == 1;
         Coder coder = negative || rowsOfA ? first : unsigned;
         MatmulKey key = new MatmulKey(ranges, n, k, m, transposed, coder.form(), c.stride(0), c.stride(1));
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, coder.form(), ranges, n, k,
                 transposed ? Layout.dense(second.form().type(), m, k).transposed() : Layout.dense(second.form().type(), k, m),
-                false, false, Layout.of(c)));
+                CodeProduct.Scales.ONE, false, Layout.of(c)));
         int[][] sums = new int[ranges][n];
         float[] sizesOfA = new float[0];
         long numbersA = gathered(worker, "gathered a", a);
@@ -266,15 +263,6 @@ final class CpuProducts {
 
     private static CodeGrid grid(List<CodeGrid> grids, int head) {
         return grids.get(grids.size() == 1 ? 0 : head);
-    }
-
-    static long rows(View x, int inputs, View y, int outputs) {
-        if (!x.isDense() || !y.isDense() || x.size(-1) != inputs || y.size(-1) != outputs
-                || x.elements() / inputs != y.elements() / outputs) {
-            throw new IllegalArgumentException("A layer with " + inputs + " inputs and " + outputs
-                    + " outputs takes as many dense rows of each, not " + x + " and " + y);
-        }
-        return x.elements() / inputs;
     }
 
     /** The elements of a strided window, row-major: where they are if they are so already. */

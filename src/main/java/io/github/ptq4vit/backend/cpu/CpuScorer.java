@@ -1,10 +1,11 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
-import io.github.ptq4vit.backend.View;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -57,21 +58,28 @@ final class CpuScorer {
 
     double[][] score(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
             List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
+        Checks.score(problem, searched, fixed, candidates, from, to);
         if (candidates.isEmpty()) {
             return new double[0][];
         }
-        check(problem, searched, fixed, candidates, from, to);
-        List<Tile> tiles = tiles(problem, from, to);
-        int groups = candidates.get(0).size();
-        double[][] losses = new double[candidates.size()][groups];
-        int block = candidatesAtATime(problem, searched, candidates.size());
-        for (int start = 0; start < candidates.size(); start += block) {
-            int end = Math.min(candidates.size(), start + block);
-            double[][] blockLosses = scoreBlock(problem, outputs, codes, searched, fixed, candidates.subList(start, end),
-                    tiles);
-            System.arraycopy(blockLosses, 0, losses, start, end - start);
+        // without those that repeat the one before
+        List<List<CodeGrid>> different = new ArrayList<>();
+        int[] places = new int[candidates.size()];
+        for (int candidate = 0; candidate < places.length; candidate++) {
+            if (candidate == 0 || !candidates.get(candidate).equals(candidates.get(candidate - 1))) {
+                different.add(candidates.get(candidate));
+            }
+            places[candidate] = different.size() - 1;
         }
-        return losses;
+        List<Tile> tiles = tiles(problem, from, to);
+        double[][] found = new double[different.size()][];
+        int block = candidatesAtATime(problem, searched, found.length);
+        for (int start = 0; start < found.length; start += block) {
+            int end = Math.min(found.length, start + block);
+            double[][] blockLosses = scoreBlock(problem, outputs, codes, searched, fixed, different.subList(start, end), tiles);
+            System.arraycopy(blockLosses, 0, found, start, end - start);
+        }
+        return Arrays.stream(places).mapToObj(place -> found[place].clone()).toArray(double[][]::new);
     }
 
     private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
@@ -147,31 +155,5 @@ final class CpuScorer {
         }
         long bytes = (long) problem.k() * problem.m() * path.first().bytes();
         return (int) Math.max(1, Math.min(count, KeptCodes.MOST_BYTES / bytes));
-    }
-
-    private static void check(MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
-            List<List<CodeGrid>> candidates, int from, int to) {
-        if (from < 0 || to > problem.units() || from >= to) {
-            throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
-        }
-        fixed.forEach(CodeGrid::requireRows);
-        candidates.forEach(grids -> grids.forEach(CodeGrid::requireRows));
-        List<List<CodeGrid>> rights = searched == Operand.RIGHT ? candidates : List.of(fixed);
-        for (List<CodeGrid> grids : rights) {
-            for (CodeGrid grid : grids) {
-                if (grid.ranges().size() != 1) {
-                    throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
-                }
-            }
-        }
-        View right = problem.right();
-        boolean rightTransposed = right.transpose().isDense();
-        if (!rightTransposed && rights.stream().anyMatch(grids -> grids.size() > 1) && problem.columnGroups() > 1) {
-            throw new IllegalArgumentException("With a scale a column group the right operand must lie in memory as [m, k]");
-        }
-        if (!problem.left().isDense() || !problem.output().isDense() || !(right.isDense() || rightTransposed)
-                || !problem.weight().map(View::isDense).orElse(true)) {
-            throw new IllegalArgumentException("Operands, outputs and weights of a problem must be dense: " + problem);
-        }
     }
 }

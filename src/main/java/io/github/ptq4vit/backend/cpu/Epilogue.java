@@ -57,6 +57,8 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
         MULTIPLY_ALL,
         /** {@code r *= t} for one number t a column. */
         MULTIPLY_COLUMNS,
+        /** {@code r *= t} for one number t a row. */
+        MULTIPLY_ROWS,
         /** {@code r += t} for one number t a column. */
         ADD_COLUMNS
     }
@@ -83,9 +85,16 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
         return new Epilogue(shifted, scales, all);
     }
 
-    /** Of an integer product: its scale, or one a column; its arguments are the scales and the shift if there is one. */
-    static Epilogue scaled(boolean shifted, boolean columns) {
-        return new Epilogue(shifted, columns ? Scales.ONE_A_COLUMN : Scales.ONE, List.of());
+    /**
+     * Of a product of codes: it is multiplied with its scales. They are its first argument; but the second where there is a shift
+     * and a scale for each row, which oneDNN knows only as a post-operation.
+     */
+    static Epilogue scaled(boolean integer, boolean shifted, CodeProduct.Scales scales) {
+        return switch (scales) {
+            case ONE -> integer ? new Epilogue(shifted, Scales.ONE, List.of()) : of(Kind.MULTIPLY_ALL);
+            case COLUMNS -> integer ? new Epilogue(shifted, Scales.ONE_A_COLUMN, List.of()) : of(Kind.MULTIPLY_COLUMNS);
+            case ROWS -> new Epilogue(shifted, Scales.NONE, List.of(Step.of(Kind.MULTIPLY_ROWS)));
+        };
     }
 
     Epilogue then(Kind... kinds) {
@@ -119,6 +128,8 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
                 case MULTIPLY -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, full(handles, result)));
                 case MULTIPLY_ALL -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, row(handles, result, 1)));
                 case MULTIPLY_COLUMNS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, columns(handles, result)));
+                case MULTIPLY_ROWS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, OneDnn.dense(handles, dnnl.dnnl_f32,
+                        result.size(0), 1)));
                 case ADD_COLUMNS -> binary(operations, dnnl.dnnl_binary_add, slots.add(slot, columns(handles, result)));
                 case SQUARE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_square, 0, 0);
                 case ABSOLUTE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_abs, 0, 0);

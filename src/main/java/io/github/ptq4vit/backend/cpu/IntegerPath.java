@@ -54,7 +54,7 @@ enum IntegerPath {
             b.put(i, (byte) extremes[i % m % 2]);
         }
         Scratch result = worker.memory("probe c", (long) n * m * Float.BYTES);
-        new CodeProduct(worker, CodeForm.SHIFTED, 1, n, k, Layout.dense(CodeForm.SIGNED.type(), k, m), false, false,
+        new CodeProduct(worker, CodeForm.SHIFTED, 1, n, k, Layout.dense(CodeForm.SIGNED.type(), k, m), CodeProduct.Scales.ONE, false,
                 Layout.dense(CodeForm.NUMBERS.type(), n, m))
                 .run(new long[] {first}, new long[] {second}, new long[] {worker.scalar(1)}, 0, result.address());
         FloatBuffer c = result.floats();

@@ -52,16 +52,16 @@ final class KeptCodes {
     private record Fixed(List<CodeGrid> grids, long[] addresses) {
     }
 
-    /** A candidate's scale for one group of a single product's right operand. */
-    record Candidate(int group, CodeGrid grid) {
+    /** A candidate's scales for a part of a single product's right operand: one of its groups, or all of them. */
+    record Candidate(int part, List<CodeGrid> grids) {
         @Override
         public boolean equals(Object other) {
-            return other instanceof Candidate that && group == that.group && grid.equals(that.grid);
+            return other instanceof Candidate that && part == that.part && grids.equals(that.grids);
         }
 
         @Override
         public int hashCode() {
-            return 31 * grid.hashCode() + group;
+            return 31 * grids.hashCode() + part;
         }
     }
 

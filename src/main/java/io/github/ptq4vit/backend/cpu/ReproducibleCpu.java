@@ -1,8 +1,10 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Checks;
+import io.github.ptq4vit.backend.FixedOrder;
 import io.github.ptq4vit.backend.HostOperations;
-import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.HostProducts;
 import io.github.ptq4vit.backend.View;
 import java.nio.FloatBuffer;
 
@@ -27,9 +29,10 @@ final class ReproducibleCpu extends CpuBackend {
 
     @Override
     public void linear(View x, Linear weights, View y) {
+        Checks.linear(x, weights, y);
         CpuLinear linear = (CpuLinear) weights;
         linear.requireUsable(false);
-        float[][] rows = new float[Math.toIntExact(CpuProducts.rows(x, linear.inputs(), y, linear.outputs()))][linear.outputs()];
+        float[][] rows = new float[Math.toIntExact(x.elements() / linear.inputs())][linear.outputs()];
         FixedOrder.product(array(x), linear.byInputs(), rows);
         linear.bias().ifPresent(address -> {
             float[] bias = CpuBuffer.array(address, linear.outputs());
@@ -42,28 +45,12 @@ final class ReproducibleCpu extends CpuBackend {
 
     @Override
     public void matmul(View a, View b, View c) {
-        if (c.rank() > 2) {
-            for (int i = 0; i < c.size(0); i++) {
-                matmul(a.at(i), b.at(i), c.at(i));
-            }
-            return;
-        }
-        float[][] right = new float[b.size(0)][b.size(1)];
-        FloatBuffer numbers = FloatBuffer.wrap(array(b));
-        for (float[] row : right) {
-            numbers.get(row);
-        }
-        float[][] rows = new float[c.size(0)][c.size(1)];
-        FixedOrder.product(array(a), right, rows);
-        try (Scope scope = scope()) {
-            View dense = scope.floats(c.sizes());
-            write(rows, dense);
-            copy(dense, c);
-        }
+        HostProducts.matmul(this, a, b, c);
     }
 
     @Override
     public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
+        Checks.layerNorm(x, gamma, beta, y);
         float[] scale = array(gamma);
         float[] shift = array(beta);
         pieces(x, y, x.size(-1), (functions, row, count) -> functions.layerNorm(row, scale, shift, epsilon));
@@ -71,6 +58,7 @@ final class ReproducibleCpu extends CpuBackend {
 
     @Override
     public void softmax(View x, float scale, View y) {
+        Checks.rows(x, y);
         int columns = x.size(-1);
         pieces(x, y, Math.max(1, PIECE / columns) * columns,
                 (functions, piece, count) -> functions.softmax(piece, count, columns, scale));
@@ -78,12 +66,13 @@ final class ReproducibleCpu extends CpuBackend {
 
     @Override
     public void gelu(View x, View y) {
+        Checks.alike(x, y);
         pieces(x, y, PIECE, FixedOrder::gelu);
     }
 
     @Override
     public void hadamard(View x, int block, View y) {
-        HostOperations.requireBlock(block, x.size(-1));
+        Checks.hadamard(x, block, y);
         pieces(x, y, x.size(-1), (functions, row, count) -> HostOperations.hadamard(row, count, block));
     }
 

@@ -16,7 +16,8 @@ import org.bytedeco.dnnl.global.dnnl;
  * the right operand (of each candidate if it is the one searched), packed once.
  */
 final class ScoreInputs {
-    private static final int MOST_TRANSPOSED_GROUPS = 16;
+    /** Groups of columns that are multiplied each by itself at most; more make too small products. */
+    private static final int MOST_PARTS = 16;
     private static final List<Epilogue.Kind> SQUARE = List.of(Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE);
     private static final List<Epilogue.Kind> WEIGHTED_SQUARE = List.of(Epilogue.Kind.SUBTRACT, Epilogue.Kind.SQUARE,
             Epilogue.Kind.MULTIPLY);
@@ -37,9 +38,11 @@ final class ScoreInputs {
     final boolean floatLeft;
     /**
      * Whether products are computed transposed, the searched right operand first: it then need not be packed for every
-     * candidate. Only for distances that do not care about rows, and few groups, each of which is a product of its own.
+     * candidate. Only for distances that do not care about rows.
      */
     final boolean transposed;
+    /** Products that a candidate of a transposed tile takes: one a column group, but one for all of many, with a scale for each row. */
+    final int parts;
     /** Losses a candidate has. */
     final int groups;
     /** Codes of the right operand, for a single product that is not transposed: one, or one a candidate. */
@@ -47,10 +50,9 @@ final class ScoreInputs {
     /** The same packed for tiles of the usual height, unless products are transposed or of float32 codes. */
     private final long[] packed;
     private final Optional<dnnl_memory_desc> packedLayout;
-    /** Codes of the candidates' column groups of a transposed single product, {@code [candidate][group]}. */
+    /** Codes of the candidates' parts of a transposed single product, {@code [candidate][part]}. */
     private final long[][] candidateCodes;
-    /** Whether a product has a scale a column; else it has one. */
-    private final boolean columnScales;
+    private final CodeProduct.Scales productScales;
     private final int scaleGroups;
     private final long scales;
     /** Whether candidate and the one before it are equal, {@code [candidate][group]}. */
@@ -67,15 +69,16 @@ final class ScoreInputs {
         this.candidates = candidates;
         this.floatLeft = searched == Operand.RIGHT && fixed.isEmpty();
         this.groups = candidates.get(0).size();
-        this.transposed = searched == Operand.RIGHT && !floatLeft && groups <= MOST_TRANSPOSED_GROUPS
-                && (problem.batch() > 1 || problem.right().transpose().isDense())
-                && isElementwise();
+        this.transposed = searched == Operand.RIGHT && !floatLeft && (groups <= MOST_PARTS || problem.heads() == 1)
+                && (problem.batch() > 1 || problem.right().transpose().isDense()) && isElementwise();
+        this.parts = problem.heads() > 1 || groups > MOST_PARTS ? 1 : groups;
         IntegerPath own = floatLeft ? IntegerPath.FLOAT32 : path;
         this.first = new Coder(own.first());
         this.second = new Coder(own.second());
         this.ranges = floatLeft ? 1 : leftGrids(0).get(0).ranges().size();
-        this.columnScales = !transposed && problem.columnGroups() > 1;
-        this.scaleGroups = transposed ? Math.max(groups, problem.heads()) : problem.heads();
+        this.productScales = transposed && problem.heads() == 1 && parts < groups ? CodeProduct.Scales.ROWS
+                : !transposed && problem.columnGroups() > 1 ? CodeProduct.Scales.COLUMNS : CodeProduct.Scales.ONE;
+        this.scaleGroups = transposed && parts > 1 ? parts : problem.heads();
         this.scales = allScales(scope);
         this.repeated = repeated();
         boolean single = problem.batch() == 1;
@@ -110,30 +113,25 @@ final class ScoreInputs {
         return grids.get(grids.size() == 1 ? 0 : group);
     }
 
-    /**
-     * Whether a candidate is for one group the same as the one before it, so that their losses are equal. With several
-     * groups that share a tile only if it is so for all.
-     */
+    /** Whether a candidate is for a group that is multiplied apart the same as the one before it, so that their losses are equal. */
     boolean sameAsBefore(int candidate, int group) {
         return repeated[candidate][groups == 1 ? 0 : group];
     }
 
     private boolean[][] repeated() {
-        boolean together = groups > 1 && problem.heads() == 1 && !transposed;
+        boolean apart = groups > 1 && (problem.heads() > 1 || transposed && parts > 1);
         boolean[][] same = new boolean[candidates.size()][groups];
         for (int c = 1; c < same.length; c++) {
-            List<CodeGrid> own = candidates.get(c);
-            List<CodeGrid> before = candidates.get(c - 1);
-            for (int g = 0; g < groups; g++) {
-                same[c][g] = together ? own.equals(before) : own.get(g).equals(before.get(g));
+            for (int g = 0; apart && g < groups; g++) {
+                same[c][g] = candidates.get(c).get(g).equals(candidates.get(c - 1).get(g));
             }
         }
         return same;
     }
 
-    /** Address of a column group of the right operand of a single transposed product. */
-    long right(int candidate, int group) {
-        return candidateCodes[candidate][group];
+    /** Address of a part of the right operand of a single transposed product. */
+    long right(int candidate, int part) {
+        return candidateCodes[candidate][part];
     }
 
     private long right(int candidate) {
@@ -201,12 +199,12 @@ final class ScoreInputs {
         return product(worker, ranges, rows, tileRows, false, layout, comparison());
     }
 
-    private record ProductKey(int ranges, int rows, int columns, boolean bias, boolean columnScales, Layout right,
+    private record ProductKey(int ranges, int rows, int columns, boolean bias, CodeProduct.Scales scales, Layout right,
             List<Epilogue.Kind> comparison) {
         @Override
         public boolean equals(Object other) {
             return other instanceof ProductKey that && ranges == that.ranges && rows == that.rows && columns == that.columns
-                    && bias == that.bias && columnScales == that.columnScales && right.equals(that.right)
+                    && bias == that.bias && scales == that.scales && right.equals(that.right)
                     && comparison.equals(that.comparison);
         }
 
@@ -218,8 +216,8 @@ final class ScoreInputs {
 
     private CodeProduct product(Worker worker, int termRanges, int rows, int productColumns, boolean bias, Layout right,
             List<Epilogue.Kind> comparison) {
-        return worker.cached(new ProductKey(termRanges, rows, productColumns, bias, columnScales, right, comparison),
-                () -> new CodeProduct(worker, first.form(), termRanges, rows, problem.k(), right, columnScales, bias,
+        return worker.cached(new ProductKey(termRanges, rows, productColumns, bias, productScales, right, comparison),
+                () -> new CodeProduct(worker, first.form(), termRanges, rows, problem.k(), right, productScales, bias,
                         Layout.dense(dnnl.dnnl_f32, rows, productColumns), comparison.toArray(new Epilogue.Kind[0])));
     }
 
@@ -236,12 +234,13 @@ final class ScoreInputs {
     }
 
     private int scalesOfAProduct() {
-        return columnScales ? problem.m() : 1;
+        return productScales == CodeProduct.Scales.ONE ? 1 : problem.m();
     }
 
     private long allScales(CpuScope scope) {
         int width = scalesOfAProduct();
-        int rightGroups = columnScales ? problem.columnGroups() : 1;
+        boolean many = productScales != CodeProduct.Scales.ONE;
+        int rightGroups = many ? problem.columnGroups() : 1;
         float[] numbers = new float[Math.toIntExact((long) candidates.size() * scaleGroups * ranges * width)];
         int at = 0;
         for (int candidate = 0; candidate < candidates.size(); candidate++) {
@@ -249,7 +248,7 @@ final class ScoreInputs {
                 for (int range = 0; range < ranges; range++) {
                     float left = floatLeft ? 1 : leftGrid(candidate, group).ranges().get(range).step();
                     for (int part = 0; part < rightGroups; part++) {
-                        float right = rightGrid(candidate, columnScales ? part : group).ranges().get(0).step();
+                        float right = rightGrid(candidate, many ? part : group).ranges().get(0).step();
                         Arrays.fill(numbers, at, at + width / rightGroups, left * right);
                         at += width / rightGroups;
                     }
@@ -274,33 +273,32 @@ final class ScoreInputs {
 
     private void encodeRight(Worker worker, int candidate, long address) {
         long start = System.nanoTime();
-        int parts = rightGrids(candidate).size();
-        long size = (long) problem.k() * problem.m() / parts;
-        long numbers = CpuBuffer.address(problem.right());
-        for (int part = 0; part < parts; part++) {
-            second.encode(worker, numbers + part * size * Float.BYTES, size, rightGrid(candidate, part), 0,
-                    address + part * size * second.form().bytes());
+        if (problem.right().transpose().isDense()) {
+            second.encode(worker, CpuBuffer.address(problem.right()), problem.m(), problem.k(), rightGrids(candidate), address);
+        } else {
+            second.encode(worker, CpuBuffer.address(problem.right()), (long) problem.k() * problem.m(), rightGrid(candidate, 0), 0, address);
         }
         clock.add(WorkClock.Kind.ENCODE, start);
     }
 
     private long[][] prepareCandidates(Workers workers) {
         List<KeptCodes.Candidate> wanted = new ArrayList<>();
-        for (int candidate = 0; candidate < candidates.size(); candidate++) {
-            for (int group = 0; group < groups; group++) {
-                wanted.add(new KeptCodes.Candidate(group, rightGrid(candidate, group)));
+        for (List<CodeGrid> grids : candidates) {
+            for (int part = 0; part < parts; part++) {
+                wanted.add(new KeptCodes.Candidate(part, parts == 1 ? List.copyOf(grids) : List.of(grids.get(part))));
             }
         }
-        long size = (long) problem.k() * problem.m() / groups;
+        int rows = problem.m() / parts;
+        long size = (long) problem.k() * rows;
         long numbers = CpuBuffer.address(problem.right());
         long[] addresses = codes.candidates(wanted, size * first.form().bytes(), workers, (candidate, address) -> {
             long start = System.nanoTime();
-            workers.use(worker -> first.encode(worker, numbers + candidate.group() * size * Float.BYTES, size, candidate.grid(), 0,
-                    address));
+            workers.use(worker -> first.encode(worker, numbers + candidate.part() * size * Float.BYTES, rows, problem.k(),
+                    candidate.grids(), address));
             clock.add(WorkClock.Kind.ENCODE, start);
         });
         long[][] byCandidate = new long[candidates.size()][];
-        Arrays.setAll(byCandidate, c -> Arrays.copyOfRange(addresses, c * groups, (c + 1) * groups));
+        Arrays.setAll(byCandidate, c -> Arrays.copyOfRange(addresses, c * parts, (c + 1) * parts));
         return byCandidate;
     }
 

@@ -67,6 +67,17 @@ final class TileDistance {
         return sums(1)[0];
     }
 
+    /** The same for each of equally many rows after each other. */
+    double[] perRows(int groups) {
+        double[] totals = new double[groups];
+        float[] ofRows = rowSums("losses", result, 1);
+        int share = rows / groups;
+        for (int row = 0; row < rows; row++) {
+            totals[row / share] += ofRows[row];
+        }
+        return totals;
+    }
+
     private double[] sums(int groups) {
         columnSums.run(ones, result, this.sums.address());
         this.sums.floats().get(0, numbers);

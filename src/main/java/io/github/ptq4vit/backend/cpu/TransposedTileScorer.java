@@ -22,7 +22,7 @@ final class TransposedTileScorer {
     private final CpuScorer.Tile tile;
     private final int head;
     private final long row;
-    /** Products a candidate takes: one a column group, each of {@code height} rows. */
+    /** Products a candidate takes, each of {@code height} rows. */
     private final int parts;
     private final int height;
 
@@ -34,7 +34,7 @@ final class TransposedTileScorer {
         this.tile = tile;
         this.head = tile.batch() % problem.heads();
         this.row = (long) tile.batch() * problem.n() + tile.from();
-        this.parts = problem.heads() > 1 ? 1 : inputs.groups;
+        this.parts = inputs.parts;
         this.height = problem.m() / parts;
     }
 
@@ -54,6 +54,7 @@ final class TransposedTileScorer {
         for (int candidate = first; candidate < last; candidate++) {
             losses[candidate] = new double[inputs.groups];
         }
+        boolean together = problem.heads() == 1 && parts < inputs.groups;
         long[] sources = new long[inputs.ranges];
         long[] scales = new long[inputs.ranges];
         for (int part = 0; part < parts; part++) {
@@ -80,7 +81,11 @@ final class TransposedTileScorer {
                 }
                 time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
                 inputs.clock.count(height, problem.k(), tile.rows(), inputs.ranges);
-                losses[candidate][at] = distance.total();
+                if (together) {
+                    losses[candidate] = distance.perRows(inputs.groups);
+                } else {
+                    losses[candidate][at] = distance.total();
+                }
                 inputs.clock.add(WorkClock.Kind.SUM, time);
             }
         }

@@ -2,8 +2,8 @@ package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.BackendException;
+import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.CodeGrid;
-import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.DeviceInfo;
 import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
@@ -13,7 +13,6 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -190,23 +189,23 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
 
     @Override
     public void upload(Tensor from, View to) {
-        if (from.shape().elements() != to.elements()) {
-            throw new IllegalArgumentException("Cannot upload " + from.shape() + " to " + to);
-        }
+        Checks.upload(from, to);
         device.transfers().upload((start, piece) -> piece.asFloatBuffer().put(0, from.data(), (int) (start / Float.BYTES),
-                piece.remaining() / Float.BYTES), device.address(floats(to)), to.elements() * Float.BYTES);
+                piece.remaining() / Float.BYTES), device.address(to), to.elements() * Float.BYTES);
     }
 
     @Override
     public Tensor download(View from) {
+        Checks.download(from);
         float[] copy = new float[Math.toIntExact(from.elements())];
-        device.transfers().download(device.address(floats(from)), (start, piece) -> piece.asFloatBuffer().get(copy,
+        device.transfers().download(device.address(from), (start, piece) -> piece.asFloatBuffer().get(copy,
                 (int) (start / Float.BYTES), piece.remaining() / Float.BYTES), from.elements() * Float.BYTES);
         return Tensor.of(Shape.of(from.sizes()), copy);
     }
 
     @Override
     public Linear linear(Scope owner, Tensor weight, Optional<Tensor> bias) {
+        Checks.weights(weight, bias);
         View weights = uploaded(owner, weight);
         return new CudaLinear((CudaScope) owner, weight.shape().size(1), weight.shape().size(0), weights, Optional.empty(),
                 bias.map(b -> uploaded(owner, b)));
@@ -214,6 +213,7 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
 
     @Override
     public Linear linear(Scope owner, byte[] codes, float[] steps, int inputs, Optional<Tensor> bias) {
+        Checks.weights(codes, steps, inputs, bias);
         return integerProducts.weights((CudaScope) owner, codes, steps, inputs, bias.map(b -> uploaded(owner, b)));
     }
 
@@ -225,111 +225,124 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
 
     @Override
     public void linear(View x, Linear weights, View y) {
-        CudaLinear w = CudaLinear.of(weights, false, x, y);
+        Checks.linear(x, weights, y);
+        CudaLinear w = CudaLinear.of(weights, false);
         floatProducts.multiply(x.rows(), w.weights().transpose(), y.rows());
         w.bias().ifPresent(bias -> add(y, bias, y));
     }
 
     @Override
     public void linearBackward(View dy, Linear weights, View dx) {
-        CudaLinear w = CudaLinear.of(weights, false, dx, dy);
+        Checks.linear(dx, weights, dy);
+        CudaLinear w = CudaLinear.of(weights, false);
         floatProducts.multiply(dy.rows(), w.weights(), dx.rows());
     }
 
     @Override
     public void linear(View x, CodeGrid grid, Linear weights, View y) {
+        Checks.linear(x, grid, weights, y);
         integerProducts.linear(x, grid, weights, y);
     }
 
     @Override
     public void matmul(View a, View b, View c) {
+        Checks.matmul(a, b, c);
         floatProducts.multiply(a, b, c);
     }
 
     @Override
     public void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
+        Checks.matmul(a, gridsA, b, gridsB, c);
         integerProducts.matmul(a, gridsA, b, gridsB, c);
     }
 
     @Override
     public void layerNorm(View x, View gamma, View beta, float epsilon, View y) {
-        device.launch(Kernel.LAYERNORM_FORWARD_F32).view(floats(x)).view(row(gamma, x)).view(row(beta, x)).view(like(y, x))
+        Checks.layerNorm(x, gamma, beta, y);
+        device.launch(Kernel.LAYERNORM_FORWARD_F32).view(x).view(gamma).view(beta).view(y)
                 .count(rows(x)).integer(x.size(-1)).number(epsilon).overRows(rows(x));
     }
 
     @Override
     public void layerNormBackward(View x, View gamma, float epsilon, View dy, View dx) {
-        device.launch(Kernel.LAYERNORM_BACKWARD_F32).view(floats(x)).view(row(gamma, x)).view(like(dy, x)).view(like(dx, x))
+        Checks.layerNorm(x, gamma, gamma, dy, dx);
+        device.launch(Kernel.LAYERNORM_BACKWARD_F32).view(x).view(gamma).view(dy).view(dx)
                 .count(rows(x)).integer(x.size(-1)).number(epsilon).overRows(rows(x));
     }
 
     @Override
     public void softmax(View x, float scale, View y) {
+        Checks.rows(x, y);
         if (cudnn.isPresent()) {
-            cudnn.get().softmax(floats(x), scale, like(y, x));
+            cudnn.get().softmax(x, scale, y);
             return;
         }
-        device.launch(Kernel.SOFTMAX_FORWARD_F32).view(floats(x)).view(like(y, x)).count(rows(x)).integer(x.size(-1))
+        device.launch(Kernel.SOFTMAX_FORWARD_F32).view(x).view(y).count(rows(x)).integer(x.size(-1))
                 .number(scale).overRows(rows(x));
     }
 
     @Override
     public void softmaxBackward(View y, View dy, float scale, View dx) {
+        Checks.rows(y, dy, dx);
         if (cudnn.isPresent()) {
-            cudnn.get().softmaxBackward(floats(y), like(dy, y), scale, like(dx, y));
+            cudnn.get().softmaxBackward(y, dy, scale, dx);
             return;
         }
-        device.launch(Kernel.SOFTMAX_BACKWARD_F32).view(floats(y)).view(like(dy, y)).view(like(dx, y)).count(rows(y))
+        device.launch(Kernel.SOFTMAX_BACKWARD_F32).view(y).view(dy).view(dx).count(rows(y))
                 .integer(y.size(-1)).number(scale).overRows(rows(y));
     }
 
     @Override
     public void gelu(View x, View y) {
-        device.launch(Kernel.GELU_FORWARD_F32).view(floats(x)).view(like(y, x)).count(x.elements()).over(vectors(x));
+        Checks.alike(x, y);
+        device.launch(Kernel.GELU_FORWARD_F32).view(x).view(y).count(x.elements()).over(vectors(x));
     }
 
     @Override
     public void geluBackward(View x, View dy, View dx) {
-        device.launch(Kernel.GELU_BACKWARD_F32).view(floats(x)).view(like(dy, x)).view(like(dx, x)).count(x.elements())
+        Checks.alike(x, dy, dx);
+        device.launch(Kernel.GELU_BACKWARD_F32).view(x).view(dy).view(dx).count(x.elements())
                 .over(vectors(x));
     }
 
     @Override
     public void add(View a, View b, View c) {
-        if (b.rank() > a.rank() || !Arrays.equals(a.sizes(), a.rank() - b.rank(), a.rank(), b.sizes(), 0, b.rank())) {
-            throw new IllegalArgumentException("Cannot add " + b + " to " + a);
-        }
-        device.launch(Kernel.ADD_REPEATED_F32).view(floats(a)).view(floats(b)).view(like(c, a)).count(a.elements())
+        Checks.add(a, b, c);
+        device.launch(Kernel.ADD_REPEATED_F32).view(a).view(b).view(c).count(a.elements())
                 .count(b.elements()).over(vectors(a));
     }
 
     @Override
     public void multiply(View x, View factors, View y) {
-        device.launch(Kernel.MULTIPLY_REPEATED_F32).view(floats(x)).view(row(factors, x)).view(like(y, x)).count(x.elements())
+        Checks.multiply(x, factors, y);
+        device.launch(Kernel.MULTIPLY_REPEATED_F32).view(x).view(factors).view(y).count(x.elements())
                 .count(factors.elements()).over(vectors(x));
     }
 
     @Override
     public void addSquare(View x, float factor, View sum) {
-        device.launch(Kernel.ADD_SQUARE_F32).view(floats(x)).view(like(sum, x)).count(x.elements()).number(factor)
+        Checks.alike(x, sum);
+        device.launch(Kernel.ADD_SQUARE_F32).view(x).view(sum).count(x.elements()).number(factor)
                 .over(vectors(x));
     }
 
     @Override
     public void magnitudes(View x, View y) {
-        device.launch(Kernel.MAGNITUDE_F32).view(floats(x)).view(like(y, x)).count(x.elements()).over(vectors(x));
+        Checks.alike(x, y);
+        device.launch(Kernel.MAGNITUDE_F32).view(x).view(y).count(x.elements()).over(vectors(x));
     }
 
     @Override
     public void zero(View x) {
-        CudaBuffer.dense(x, x.buffer().type());
+        Checks.alike(x);
         device.enter();
         device.checkWork(device.timed("zero", () -> JCudaDriver.cuMemsetD8Async(new DevicePointer(device.address(x)), (byte) 0,
-                x.elements() * x.buffer().type().bytes(), device.stream())), "Setting memory to zero on");
+                x.elements() * Float.BYTES, device.stream())), "Setting memory to zero on");
     }
 
     @Override
     public void copy(View from, View to) {
+        Checks.copy(from, to);
         if (from.buffer() instanceof HostBuffer || to.buffer() instanceof HostBuffer) {
             HostBuffer.copy(device, from, to);
         } else {
@@ -339,40 +352,40 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
 
     @Override
     public void gather(View from, int[] rows, View to) {
-        reductions.gather(floats(from), rows, floats(to));
+        Checks.gather(from, rows, to);
+        reductions.gather(from, rows, to);
     }
 
     @Override
     public void quantize(View x, CodeGrid grid, int range, View codes) {
-        if (codes.elements() != x.elements() || range < 0 || range >= grid.ranges().size()) {
-            throw new IllegalArgumentException("Codes of " + x + " in range " + range + " of " + grid + " do not fill " + codes);
-        }
+        Checks.quantize(x, grid, range, codes);
         try (CudaScope scope = new CudaScope(device.memory())) {
-            device.launch(Kernel.QUANTIZE_DENSE_S8).view(floats(x)).view(CudaBuffer.dense(codes, DataType.INT8))
+            device.launch(Kernel.QUANTIZE_DENSE_S8).view(x).view(codes)
                     .count(x.elements()).address(GridTable.upload(device, scope, List.of(grid))).integer(range).over(vectors(x));
         }
     }
 
     @Override
     public void decoded(View x, CodeGrid grid, View y) {
+        Checks.rows(x, y);
         try (CudaScope scope = new CudaScope(device.memory())) {
             long grids = GridTable.upload(device, scope, List.of(grid.requireRows(RowScale.SUM, RowScale.RANGE)));
             if (grid.rows() == RowScale.NONE) {
-                device.launch(Kernel.DECODE_DENSE_F32).view(floats(x)).view(like(y, x)).count(x.elements()).address(grids)
+                device.launch(Kernel.DECODE_DENSE_F32).view(x).view(y).count(x.elements()).address(grids)
                         .over(vectors(x));
             } else {
-                device.launch(grid.rows() == RowScale.SUM ? Kernel.DECODE_ROWS_F32 : Kernel.DECODE_RANGES_F32).view(floats(x))
-                        .view(like(y, x)).count(rows(x)).integer(x.size(-1)).address(grids).overRows(rows(x));
+                device.launch(grid.rows() == RowScale.SUM ? Kernel.DECODE_ROWS_F32 : Kernel.DECODE_RANGES_F32).view(x)
+                        .view(y).count(rows(x)).integer(x.size(-1)).address(grids).overRows(rows(x));
             }
         }
     }
 
     @Override
     public void hadamard(View x, int block, View y) {
-        HostOperations.requireBlock(block, x.size(-1));
+        Checks.hadamard(x, block, y);
         float factor = HostOperations.hadamardFactor(block);
         int first = Math.min(block, LARGEST_HADAMARD_BLOCK);
-        device.launch(Kernel.HADAMARD_BLOCKS_F32).view(floats(x)).view(like(y, x)).count(x.elements()).integer(first)
+        device.launch(Kernel.HADAMARD_BLOCKS_F32).view(x).view(y).count(x.elements()).integer(first)
                 .number(first == block ? factor : 1).over(vectors(x));
         for (int half = first; half < block; half *= 2) {
             device.launch(Kernel.HADAMARD_STAGE_F32).view(y).count(y.elements()).integer(half)
@@ -382,17 +395,20 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
 
     @Override
     public double[] squaredErrors(View a, View b, Optional<View> w) {
-        return reductions.squaredErrors(floats(a), like(b, a), w.map(weights -> like(weights, a)));
+        Checks.groups(a, b, w.orElse(b));
+        return reductions.squaredErrors(a, b, w);
     }
 
     @Override
     public float[] maxima(View x, boolean absolute) {
-        return reductions.maxima(floats(x), absolute);
+        Checks.groups(x);
+        return reductions.maxima(x, absolute);
     }
 
     @Override
     public double[] rowSums(View x) {
-        return reductions.rowSums(floats(x));
+        Checks.rows(x);
+        return reductions.rowSums(x);
     }
 
     @Override
@@ -421,26 +437,8 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
         devices.close();
     }
 
-    private static View floats(View view) {
-        return CudaBuffer.dense(view, DataType.FLOAT32);
-    }
-
-    private static View like(View view, View other) {
-        if (view.elements() != other.elements()) {
-            throw new IllegalArgumentException(view + " is not as large as " + other);
-        }
-        return floats(view);
-    }
-
-    private static View row(View view, View rows) {
-        if (view.elements() != rows.size(-1)) {
-            throw new IllegalArgumentException(view + " is not as long as the rows of " + rows);
-        }
-        return floats(view);
-    }
-
     private static long rows(View x) {
-        return x.size(-1) == 0 ? 0 : x.elements() / x.size(-1);
+        return x.elements() / x.size(-1);
     }
 
     /** Elementwise kernels take four at a time. */

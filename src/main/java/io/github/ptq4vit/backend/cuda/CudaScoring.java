@@ -1,10 +1,10 @@
 package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
-import io.github.ptq4vit.backend.View;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -25,10 +25,6 @@ final class CudaScoring implements Backend.Scoring {
         this.devices = devices;
         this.owner = owner;
         this.problem = problem;
-        if (!problem.left().isDense() || !problem.output().isDense() || !problem.weight().map(View::isDense).orElse(true)
-                || !problem.bias().map(View::isDense).orElse(true)) {
-            throw new IllegalArgumentException("Left operand, outputs, weights and bias of a problem must be dense: " + problem);
-        }
         IntegerProducts.checkLength(problem.k());
         copies.add(new DeviceProblem(devices.first(), owner, problem));
     }
@@ -36,20 +32,13 @@ final class CudaScoring implements Backend.Scoring {
     @Override
     public double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
         owner.requireOpen();
-        if (from < 0 || to > problem.units() || from >= to) {
-            throw new IllegalArgumentException("Units [" + from + ", " + to + ") of " + problem.units());
-        }
+        Checks.score(problem, searched, fixed, candidates, from, to);
         if (candidates.isEmpty()) {
             return new double[0][];
         }
-        List<CodeGrid> left = searched == Operand.LEFT ? candidates.get(0) : fixed;
-        if (left.size() > 1 && problem.heads() == 1) {
-            throw new IllegalArgumentException("Without heads the left operand has one grid, not " + left.size());
-        }
         boolean several = fixed.size() > 1 || candidates.get(0).size() > 1;
-        int scales = !several ? 1 : problem.heads() > 1 ? problem.heads() : problem.columnGroups();
+        int scales = several ? problem.groups(Operand.RIGHT) : 1;
         ScoreCandidates all = new ScoreCandidates(searched, scales, fixed, candidates);
-        all.check();
         double[][] losses = new double[all.count()][];
         // kernels take candidates two by two
         int share = (all.count() + devices.all().size() - 1) / devices.all().size();

@@ -5,8 +5,6 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.View;
-import io.github.ptq4vit.tensor.Tensor;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 
@@ -33,9 +31,6 @@ final class IntegerProducts {
     /** Prepares integer weights {@code [outputs, inputs]}. */
     CudaLinear weights(CudaScope owner, byte[] codes, float[] steps, int inputs, Optional<View> bias) {
         int outputs = steps.length;
-        if (codes.length != outputs * inputs) {
-            throw new IllegalArgumentException(codes.length + " codes do not fill [" + outputs + ", " + inputs + "]");
-        }
         checkLength(inputs);
         int padded = padded(inputs);
         byte[] rows = new byte[Math.multiplyExact(outputs, padded)];
@@ -54,37 +49,19 @@ final class IntegerProducts {
 
     /** {@code y = Q(x) W^T + b}. */
     void linear(View x, CodeGrid grid, Backend.Linear linear, View y) {
-        CudaLinear weights = CudaLinear.of(linear, true, x, y);
+        CudaLinear weights = CudaLinear.of(linear, true);
         int rows = Math.toIntExact(x.elements() / weights.inputs());
         try (CudaScope scope = new CudaScope(device.memory())) {
-            Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), List.of(grid.requireRows(RowScale.RANGE)));
+            Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), List.of(grid));
             multiply(a, new Codes(weights.weights(), 1, 0, 1, 0), y.reshape(1, 1, rows, weights.outputs()), Optional.of(weights));
         }
     }
 
     /** {@code c = Q(a) Q(b)} of {@code [images, heads, n, k]} and {@code [images, heads, k, m]}; any strides. */
     void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
-        if (gridsB.stream().anyMatch(grid -> grid.ranges().size() != 1)) {
-            throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
-        }
-        int heads = a.rank() == 4 ? a.size(1) : 0;
-        if (heads == 0 || !Arrays.equals(b.sizes(), new int[] {a.size(0), heads, a.size(3), b.size(-1)})
-                || !Arrays.equals(c.sizes(), new int[] {a.size(0), heads, a.size(2), b.size(-1)})) {
-            throw new IllegalArgumentException("Cannot multiply the codes of " + a + " with those of " + b + " to " + c);
-        }
-        checkGrids(gridsA, heads);
-        checkGrids(gridsB, heads);
-        gridsA.forEach(grid -> grid.requireRows(RowScale.SUM, RowScale.RANGE));
-        gridsB.forEach(grid -> grid.requireRows(RowScale.RANGE));
         checkLength(a.size(3));
         try (CudaScope scope = new CudaScope(device.memory())) {
             multiply(quantize(scope, a, gridsA), quantize(scope, b.transpose(), gridsB), c, Optional.empty());
-        }
-    }
-
-    private static void checkGrids(List<CodeGrid> grids, int heads) {
-        if (grids.size() != 1 && grids.size() != heads) {
-            throw new IllegalArgumentException(grids.size() + " grids do not fit " + heads + " heads; one for all or one a head");
         }
     }
 

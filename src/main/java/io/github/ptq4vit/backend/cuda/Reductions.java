@@ -21,10 +21,6 @@ final class Reductions {
 
     void gather(View from, int[] rows, View to) {
         long length = from.size(0) == 0 ? 0 : from.elements() / from.size(0);
-        if (to.elements() != rows.length * length || Arrays.stream(rows).anyMatch(row -> row < 0 || row >= from.size(0))) {
-            throw new IllegalArgumentException(rows.length + " rows of " + from + " do not make " + to
-                    + ", or there are no such rows");
-        }
         try (CudaScope scope = new CudaScope(device.memory())) {
             long bytes = (long) rows.length * Integer.BYTES;
             long indices = address(scope.buffer(DataType.INT8, bytes));

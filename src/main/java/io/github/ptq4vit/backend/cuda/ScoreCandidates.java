@@ -4,7 +4,6 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.Stream;
 
 /**
  * The candidates of a search beside the grids of the other operand. A candidate that has, for some scale, the same grid as the
@@ -136,26 +135,6 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
                     losses[candidate][group] = losses[candidate - 1][group];
                 }
             }
-        }
-    }
-
-    /** Throws unless the grids fit each other. */
-    void check() {
-        fixed.forEach(CodeGrid::requireRows);
-        for (List<CodeGrid> grids : candidates) {
-            grids.forEach(CodeGrid::requireRows);
-            if (grids.size() != candidates.get(0).size() || grids.size() != 1 && grids.size() != scales) {
-                throw new IllegalArgumentException("A candidate has one grid or one for each of the " + scales + " scales, as the"
-                        + " first one of its search has, not " + grids.size());
-            }
-        }
-        if (searched == Operand.LEFT && fixed.isEmpty() || fixed.size() > 1 && fixed.size() != scales) {
-            throw new IllegalArgumentException("The fixed operand has one grid or one for each of the " + scales + " scales, not "
-                    + fixed.size());
-        }
-        Stream<CodeGrid> rights = searched == Operand.RIGHT ? allGrids().stream() : fixed.stream();
-        if (rights.anyMatch(grid -> grid.ranges().size() != 1)) {
-            throw new IllegalArgumentException("Only the left operand of a product may have two ranges of codes");
         }
     }
 }

@@ -1,4 +1,4 @@
-package io.github.ptq4vit.backend.cpu;
+package io.github.ptq4vit.backend;
 
 /**
  * The functions of a forward pass as sequences of float32 operations in a fixed order, the same as in {@code cuda-kernels/}
@@ -6,7 +6,7 @@ package io.github.ptq4vit.backend.cpu;
  * divisions, roots and fused multiplications, each of which IEEE 754 rounds in one way only. So results are equal, to the
  * last bit, on every processor and GPU.
  */
-final class FixedOrder {
+public final class FixedOrder {
     /** Adding 1.5 * 2^23 rounds a number to an integer and leaves that in the lowest bits. */
     private static final float INTEGERS = 12582912f;
     /** The bits of 1. */
@@ -20,7 +20,7 @@ final class FixedOrder {
     private final float[] lanes = new float[LANES];
 
     /** With room for so many numbers at a time. */
-    FixedOrder(int longest) {
+    public FixedOrder(int longest) {
         this.exponents = new float[longest];
         this.shifted = new float[longest];
     }
@@ -29,7 +29,7 @@ final class FixedOrder {
      * {@code x[i] = gelu(x[i]) = max(x, 0) - |x| h(|x|)} with {@code h(t) = erfc(t / sqrt 2) / 2 = exp(-t^2 / 2) N(t) / D(t)},
      * within 1e-7 of |x|. N / D is fitted to [0, 16]; nothing in it cancels.
      */
-    void gelu(float[] x, int count) {
+    public void gelu(float[] x, int count) {
         halfSquares(x, count, exponents);
         reduce(exponents, count, shifted);
         raise(exponents, count, shifted);
@@ -37,7 +37,7 @@ final class FixedOrder {
     }
 
     /** {@code softmax(scale * x)} of rows, in place. */
-    void softmax(float[] x, int count, int columns, float scale) {
+    public void softmax(float[] x, int count, int columns, float scale) {
         multiply(x, 0, count, scale);
         for (int row = 0; row < count; row += columns) {
             subtract(x, row, columns, largest(x, row, columns));
@@ -50,7 +50,7 @@ final class FixedOrder {
     }
 
     /** {@code (x - mean) / sqrt(variance + epsilon) * gamma + beta} of one row, in place. */
-    void layerNorm(float[] x, float[] gamma, float[] beta, float epsilon) {
+    public void layerNorm(float[] x, float[] gamma, float[] beta, float epsilon) {
         int columns = gamma.length;
         subtract(x, 0, columns, sum(x, 0, columns, lanes) / columns);
         square(x, columns, shifted);
@@ -64,7 +64,7 @@ final class FixedOrder {
      * @param b the k rows
      * @param c the n rows
      */
-    static void product(float[] a, float[][] b, float[][] c) {
+    public static void product(float[] a, float[][] b, float[][] c) {
         int k = b.length;
         for (int from = 0; from < k; from += DEPTH) {
             int to = Math.min(k, from + DEPTH);
@@ -99,7 +99,7 @@ final class FixedOrder {
     }
 
     /** {@code x += y}. */
-    static void add(float[] x, float[] y) {
+    public static void add(float[] x, float[] y) {
         for (int i = 0; i < x.length; i++) {
             x[i] += y[i];
         }
