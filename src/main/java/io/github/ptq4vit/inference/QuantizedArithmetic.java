@@ -67,10 +67,11 @@ public final class QuantizedArithmetic implements Arithmetic {
         Layer layer = layers.get(q.name());
         require(layer != null, q, "the model has no such layer");
         if (layer.role().isMatmul()) {
-            require(!q.left().isEmpty() && !q.right().isEmpty(), q, "a product of attention needs both operands quantised");
+            require(q.left().isEmpty() == q.right().isEmpty(), q, "a product of attention has both operands quantised or none");
         } else {
             require(q.left().size() <= (q.input().prefixTokens() > 0 ? 2 : 1), q, "the input of a linear layer has one scale");
-            weights.put(layer.name(), weights(owner, q, layer));
+            weights.put(layer.name(), q.isQuantized() ? weights(owner, q, layer)
+                    : backend.linear(owner, model.weight(layer), model.bias(layer)));
             inputs.put(layer.name(), input(owner, q, tokens.getOrDefault(layer.name(), 1)));
         }
         leftGrids.put(layer.name(), q.leftGrids());
@@ -133,7 +134,7 @@ public final class QuantizedArithmetic implements Arithmetic {
 
     private InputData input(Scope scope, QuantizedLayer q, int tokens) {
         InputTransform transform = q.input();
-        int inputs = q.weightCodes().length / weights.get(q.name()).outputs();
+        int inputs = weights.get(q.name()).inputs();
         require(transform.factors().length == 0 || transform.factors().length == inputs, q, transform.factors().length
                 + " factors do not fit " + inputs + " inputs");
         require(inputs % transform.hadamard() == 0 && transform.prefixTokens() <= tokens, q, "its input transform does not fit "
@@ -151,7 +152,9 @@ public final class QuantizedArithmetic implements Arithmetic {
 
     @Override
     public void matmul(Layer layer, View a, View b, View c) {
-        if (leftGrids.containsKey(layer.name())) {
+        if (leftGrids.containsKey(layer.name()) && leftGrids.get(layer.name()).isEmpty()) {
+            backend.matmul(a, b, c);
+        } else if (leftGrids.containsKey(layer.name())) {
             backend.matmul(a, leftGrids.get(layer.name()), b, rightGrids.get(layer.name()), c);
         } else {
             others.orElseThrow().matmul(layer, a, b, c);
