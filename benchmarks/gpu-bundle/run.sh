@@ -86,6 +86,7 @@ summary() { printf '| %s | %s | %s |\n' "$1" "$2" "$3" >>"$work/summary"; }
 # write_results STATE: the file as far as it is known: a head that says whether all is well, and what the steps told
 write_results() {
     local verdict=passed
+    [ "$stopped" -eq 0 ] || verdict="nothing failed"
     [ "$failures" -eq 0 ] || verdict="FAILED ($failures)"
     [ "$stopped" -eq 0 ] || verdict="$verdict, $stopped stopped when their time was over"
     {
@@ -97,7 +98,7 @@ write_results() {
         printf '**%s**: %s\n\n| step | result | seconds |\n|---|---|---|\n' "$verdict" "$1"
         cat "$work/summary"
         printf '\n| | |\n|---|---|\n'
-        printf '| backend | %s |\n' "${name:-not available}"
+        printf '| backend | %s |\n' "${backend:-not available}"
         printf '| processor | %s, %s cores usable |\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)"
         printf '| load | %s |\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
         printf '| Java | %s |\n' "$java_version"
@@ -192,9 +193,9 @@ export -f device
 
 gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1 || true)
 java_version=$("$java" -version 2>&1 | sed -n 2p)
-name=$(./ptq4vit devices 2>/dev/null | grep '^cuda' | tr -s ' ' || true)
+backend=$(./ptq4vit devices 2>/dev/null | grep '^cuda' | tr -s ' ' || true)
 emulated=
-[[ $name != *emulated* ]] || emulated=yes
+[[ $backend != *emulated* ]] || emulated=yes
 
 # only the CUDA backend: the others do not depend on the GPU
 tests=("$java" -Xmx3g "${options[@]}" -Dptq4vit.tests.gpu=true -Dptq4vit.tests.backends=cuda
