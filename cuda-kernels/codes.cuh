@@ -12,13 +12,18 @@ struct CodeRange {
     int max;
 };
 
+// What the numbers of a row have in common, as in RowScale.java: nothing, that decoded they are divided by their sum, or that their
+// range is the unit of the steps.
+constexpr int ROWS_BY_SUM = 1;
+constexpr int ROWS_BY_RANGE = 2;
+
 // One range, or two of which one has the code of a number: the one whose limits hold it or, by the nearest rule, the one
 // whose point is nearest, the first on a tie. With a table the codes are looked up.
 struct CodeGrid {
     CodeRange range[2];
     int ranges;
     int nearest;
-    int by_sum;  // whether decoded rows are divided by their sums
+    int rows;  // 0, ROWS_BY_SUM or ROWS_BY_RANGE
     int table;  // bytes from the first grid of the array to this one's table; 0 for none
 };
 
@@ -44,6 +49,47 @@ struct CodeTable {
     }
 };
 
+// The range of a row's numbers with 0, and the code of its smallest number, negated; see RowRange.java.
+struct RowRange {
+    float size;
+    int zero_point;
+};
+
+// The smallest and the largest of some numbers and 0. The largest is NaN if one of them is: then all of the row becomes NaN.
+struct Extremes {
+    float low = 0;
+    float high = 0;
+
+    __device__ __forceinline__ void add(float lower, float higher) {
+        low = fminf(low, lower);
+        high = higher > high || higher != higher ? higher : high;
+    }
+
+    __device__ __forceinline__ void add(float number) {
+        add(number, number);
+    }
+
+    // Of all lanes.
+    __device__ __forceinline__ void add_lanes() {
+        for (int distance = 16; distance > 0; distance /= 2) {
+            add(__shfl_xor_sync(0xffffffffu, low, distance), __shfl_xor_sync(0xffffffffu, high, distance));
+        }
+    }
+
+    __device__ __forceinline__ RowRange row_range(const CodeRange& range) const {
+        int steps = range.max - range.min;
+        if (steps == 255) {
+            float largest = -low > high ? -low : high;
+            return {largest == 0 ? 1.0f : __fmul_rn(2.0f, largest), 128};
+        }
+        float size = __fsub_rn(high, low);
+        if (size == 0) {
+            return {1.0f, 0};
+        }
+        return {size, size < INFINITY ? (int) rintf(__fmul_rn(__int2float_rn(steps), __fdiv_rn(-low, size))) : 0};
+    }
+};
+
 // Codes by one grid of an array, which its tables follow. NaN has code 0.
 struct Coder {
     CodeGrid grid;
@@ -52,6 +98,14 @@ struct Coder {
     __device__ __forceinline__ Coder(const CodeGrid* grids, long long index)
         : grid(grids[index]),
           table(reinterpret_cast<const CodeTable*>(reinterpret_cast<const signed char*>(grids) + grid.table)) {
+    }
+
+    // For numbers divided by the size of their row's range.
+    __device__ __forceinline__ Coder of(RowRange row) const {
+        Coder own = *this;
+        CodeRange& range = own.grid.range[0];
+        range = {range.step, -INFINITY, INFINITY, -row.zero_point, range.max - range.min - row.zero_point};
+        return own;
     }
 
     // Code of x in one range.

@@ -34,11 +34,60 @@ struct CodeMatrices {
     long long k_stride;
 };
 
+// ranges[image, head, row] of x where the grid has such, else of size 1; a grid for all, or one a head.
+// Launch: y rows / 64, z images * heads or fewer; 256 threads: four a row if neighbouring rows are neighbours in memory, else a warp.
+KERNEL __launch_bounds__(256) range_rows_f32(CodeMatrices shape, const float* x, RowRange* ranges, const CodeGrid* grids,
+                                             int grid_count) {
+    constexpr int SHARES = 4;
+    __shared__ float lows[SHARES][64];
+    __shared__ float highs[SHARES][64];
+    bool along_rows = shape.k_stride != 1 && shape.row_stride == 1;
+    long long first_row = 64ll * blockIdx.y;
+    for (long long z = blockIdx.z; z < shape.images * shape.heads; z += gridDim.z) {
+        long long head = z % shape.heads;
+        const CodeGrid& grid = grids[grid_count == 1 ? 0 : head];
+        const float* source = x + z / shape.heads * shape.image_stride + head * shape.head_stride;
+        auto leave = [&](long long row, const Extremes& extremes) {
+            ranges[z * shape.rows + row] = grid.rows == ROWS_BY_RANGE ? extremes.row_range(grid.range[0]) : RowRange{1.0f, 0};
+        };
+        if (along_rows) {
+            int r = (int) threadIdx.x & 63;
+            int share = (int) threadIdx.x >> 6;
+            Extremes extremes;
+            for (long long k = share; first_row + r < shape.rows && k < shape.k; k += SHARES) {
+                extremes.add(source[first_row + r + k * shape.k_stride]);
+            }
+            lows[share][r] = extremes.low;
+            highs[share][r] = extremes.high;
+            __syncthreads();
+            if (share == 0 && first_row + r < shape.rows) {
+                for (int other = 1; other < SHARES; other++) {
+                    extremes.add(lows[other][r], highs[other][r]);
+                }
+                leave(first_row + r, extremes);
+            }
+            __syncthreads();
+        } else {
+            for (long long row = first_row + threadIdx.x / 32; row < min(shape.rows, first_row + 64); row += 256 / 32) {
+                Extremes extremes;
+                for (long long k = lane(); k < shape.k; k += 32) {
+                    extremes.add(source[row * shape.row_stride + k * shape.k_stride]);
+                }
+                extremes.add_lanes();
+                if (lane() == 0) {
+                    leave(row, extremes);
+                }
+            }
+        }
+    }
+}
+
 // codes[range, image, head, row, 0..padded) of x, zeros beyond k; a grid for all, or one a head. A grid with one range has
-// zeros in the second. Launch: x padded / 64, y rows / 64, z images * heads or fewer; 256 threads. A tile of 64 x 64 passes
-// through shared memory, so that reading follows the source's contiguous axis and writing follows k.
-KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes, const CodeGrid* grids,
-                                              int grid_count) {
+// zeros in the second. row_ranges: as range_rows_f32 writes them, null if no grid has such.
+// Launch: x padded / 64, y rows / 64, z images * heads or fewer; 256 threads. A tile of 64 x 64 passes through shared memory, so
+// that reading follows the source's contiguous axis and writing follows k.
+KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes, const CodeGrid* grids, int grid_count,
+                          const RowRange* row_ranges) {
     __shared__ unsigned tile[2][64][17];  // words of four codes; 17: the rows of a column lie in different banks
     bool along_rows = shape.k_stride != 1 && shape.row_stride == 1;
     long long first_row = 64ll * blockIdx.y;
@@ -53,9 +102,13 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
             bool inside = first_row + r < shape.rows && first_k + c < shape.k;
             // NaN has code 0
             float value = inside ? source[(first_row + r) * shape.row_stride + (first_k + c) * shape.k_stride] : nanf("");
-            coder.each(shape.ranges, value, [&](int range, int code) {
-                reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code;
-            });
+            auto store = [&](int range, int code) { reinterpret_cast<signed char*>(tile[range][r])[c] = (signed char) code; };
+            if (inside && coder.grid.rows == ROWS_BY_RANGE) {
+                RowRange row = row_ranges[z * shape.rows + first_row + r];
+                coder.of(row).each(shape.ranges, __fdiv_rn(value, row.size), store);
+            } else {
+                coder.each(shape.ranges, value, store);
+            }
         }
         __syncthreads();
         for (int range = 0; range < shape.ranges; range++) {
@@ -95,6 +148,24 @@ KERNEL decode_rows_f32(const float* x, float* y, long long rows, int columns, co
         float divisor = sum == 0 ? 1.0f : (float) sum;
         for (int i = lane(); i < columns; i += 32) {
             y[row * columns + i] = __fdiv_rn(y[row * columns + i], divisor);
+        }
+    }
+}
+
+// What codes stand for where each row's range is the unit of the steps; [rows, columns]; y may be x. Launch: a warp takes a row, in
+// a loop over rows.
+KERNEL decode_ranges_f32(const float* x, float* y, long long rows, int columns, const CodeGrid* grids) {
+    Coder coder(grids, 0);
+    for (long long row = grid_warp(); row < rows; row += grid_warps()) {
+        Extremes extremes;
+        for (int i = lane(); i < columns; i += 32) {
+            extremes.add(x[row * columns + i]);
+        }
+        extremes.add_lanes();
+        RowRange range = extremes.row_range(coder.grid.range[0]);
+        Coder own = coder.of(range);
+        for (int i = lane(); i < columns; i += 32) {
+            y[row * columns + i] = __fmul_rn(own.value(__fdiv_rn(x[row * columns + i], range.size)), range.size);
         }
     }
 }

@@ -1,20 +1,45 @@
 #!/usr/bin/env bash
 # Bundles all that tests and benchmarks on a GPU need, for a Linux machine with a driver and neither Java nor network:
 #
-#   benchmarks/gpu-bundle/make.sh [OUT.tar.xz]
+#   benchmarks/gpu-bundle/make.sh [--with-model FILE --images DIR] [--fast] [OUT.tar.xz]
+#
+#   --with-model FILE  takes a float16 copy of this model's weights along
+#   --images DIR       and 64 of these photographs
+#   --fast             packs in a hurry, to whatever size: for a rehearsal
 #
 # There: tar -xf OUT.tar.xz && gpu-bundle/run.sh
 #
 # Wants Maven, xz and a JDK 17 or later: JAVA_HOME, else that of the javac on the PATH. The other machine's glibc must
 # not be older than the one that JDK is made for: a JDK made for old systems, such as Eclipse Temurin, suits the most.
 set -euo pipefail
-if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+usage() {
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
     exit 2
-fi
+}
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-out=$(realpath -m "${1:-$home/benchmarks/target/gpu-bundle.tar.xz}")
-most_bytes=$((60 << 20))
+out=
+model=
+images=
+# what a person may carry, of which a model may take the rest
+most_bytes=$((38 << 20))
+most_bytes_with_model=$((64 << 20))
+images_taken=64
+level=-9e
+while [ $# -gt 0 ]; do
+    case $1 in
+        --fast) level=-0 ;;
+        --with-model | --images)
+            [ $# -ge 2 ] || usage
+            [ "$1" = --images ] && images=$(realpath "$2") || model=$(realpath "$2")
+            shift
+            ;;
+        -*) usage ;;
+        *) [ -z "$out" ] || usage; out=$1 ;;
+    esac
+    shift
+done
+[ -n "$model" ] && [ -n "$images" ] || [ -z "$model$images" ] || usage
+out=$(realpath -m "${out:-$home/benchmarks/target/gpu-bundle.tar.xz}")
 jdk=${JAVA_HOME:-$(dirname "$(dirname "$(realpath "$(command -v javac)")")")}
 for tool in jlink jar; do
     if [ ! -x "$jdk/bin/$tool" ]; then
@@ -36,12 +61,24 @@ bundle=$work/gpu-bundle
 mkdir -p "$bundle/target" "$bundle/benchmarks" "$bundle/examples"
 cp ptq4vit LICENSE "$bundle/"
 cp benchmarks/gpu-bundle/run.sh "$bundle/"
-cp -r cuda-kernels "$bundle/"
 cp -r examples/characters "$bundle/examples/"
 cp target/ptq4vit.jar "$bundle/target/"
 cp -r target/lib target/test-classes "$bundle/target/"
+# what no test on a GPU reads
+rm -rf "$bundle"/target/test-classes/{image,models} "$bundle"/examples/characters/*.py
 cp benchmarks/target/benchmarks.jar "$bundle/benchmarks/"
+predicted=(benchmarks/results/*-predicted-kernels.md)
+cp "${predicted[-1]}" "$bundle/benchmarks/predicted-kernels.md"
 git describe --always --dirty --abbrev=12 >"$bundle/COMMIT" 2>/dev/null || echo unknown >"$bundle/COMMIT"
+
+if [ -n "$model" ]; then
+    note "model"
+    mkdir -p "$bundle/model/images"
+    "$jdk/bin/java" -cp benchmarks/target/benchmarks.jar io.github.ptq4vit.benchmarks.HalfModel "$model" "$bundle/model/model.safetensors"
+    find -L "$images" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) | sort | head -n "$images_taken" >"$work/taken"
+    xargs -d '\n' cp -t "$bundle/model/images" <"$work/taken"
+    most_bytes=$most_bytes_with_model
+fi
 
 note "test launcher"
 junit=$(sed -n '/<artifactId>junit-jupiter<\/artifactId>/{n;s/.*<version>5\.\(.*\)<\/version>.*/1.\1/p}' pom.xml)
@@ -51,7 +88,7 @@ mv "$work"/junit/*.jar "$bundle/target/junit.jar"
 
 note "repack the libraries"
 # left out are JCuda's compilers, JNA's other systems and oneDNN's headers; xz packs what is not packed already far better
-for library in "$bundle"/target/lib/*.jar; do
+for library in "$bundle"/target/*.jar "$bundle"/target/lib/*.jar "$bundle"/benchmarks/*.jar; do
     rm -rf "$work/jar"
     mkdir "$work/jar"
     (
@@ -77,9 +114,10 @@ rm -f "$bundle"/jre/lib/lib{awt_xawt,jawt,splashscreen,jsound,fontmanager,freety
 
 note "pack"
 mkdir -p "$(dirname "$out")"
-tar -C "$work" -c gpu-bundle | xz -T0 -4 >"$out.tmp"
+# one dictionary for all of it
+tar -C "$work" -c gpu-bundle | xz -T1 "$level" >"$out.tmp"
 bytes=$(stat -c %s "$out.tmp")
-if [ "$bytes" -gt "$most_bytes" ]; then
+if [ "$level" = -9e ] && [ "$bytes" -gt "$most_bytes" ]; then
     echo "make.sh: the bundle has $bytes bytes, more than $most_bytes; the largest parts:" >&2
     du -a "$bundle" | sort -rn | head -n 15 >&2
     exit 1

@@ -2,6 +2,7 @@ package io.github.ptq4vit.artifact;
 
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -39,7 +40,9 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
                     + " are calibrated; continue its calibration with --resume");
         }
         try (CheckedTensors file = CheckedTensors.open(folder.resolve(TENSORS))) {
-            Map<String, Tensor> tensors = file.floats(manifest.config().unquantizedTensors());
+            Map<String, Shape> floats = manifest.config().unquantizedTensors();
+            manifest.floatWeights().forEach(layer -> floats.put(layer.name() + ".weight", layer.weight().orElseThrow()));
+            Map<String, Tensor> tensors = file.floats(floats);
             List<QuantizedLayer> layers = LayerTensors.withCodes(file, manifest.config(), manifest.layers());
             file.done();
             VisionTransformer model = new VisionTransformer(manifest.config(), tensors, file.metadata());

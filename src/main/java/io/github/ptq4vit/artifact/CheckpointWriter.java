@@ -15,7 +15,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -190,9 +192,10 @@ public final class CheckpointWriter {
         new QuantizedModel(model, layers);
         SafetensorsWriter file = new SafetensorsWriter();
         model.metadata().forEach(file::metadata);
-        Map<String, Layer> quantized = LayerTensors.byName(model.config());
+        Set<String> codes = layers.stream().filter(layer -> layer.weightCodes().length > 0).map(layer -> layer.name() + ".weight")
+                .collect(Collectors.toSet());
         new TreeMap<>(model.tensors()).forEach((name, tensor) -> {
-            if (!name.endsWith(".weight") || !quantized.containsKey(name.substring(0, name.lastIndexOf('.')))) {
+            if (!codes.contains(name)) {
                 file.add(name, tensor);
             }
         });

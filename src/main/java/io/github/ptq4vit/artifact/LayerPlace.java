@@ -57,6 +57,8 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
         });
         if (version < ManifestJson.VERSION_WITH_TRANSFORMS) {
             kinds.removeAll(Set.of(QuantizerJson.AFFINE, QuantizerJson.LOGARITHMIC, QuantizerJson.COMPANDED));
+        } else {
+            kinds.add(QuantizerJson.NONE);
         }
         return kinds;
     }
@@ -64,7 +66,7 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
     /** Kinds of quantisers of the right operand. */
     Set<String> rightKinds(int version) {
         return version < ManifestJson.VERSION_WITH_TRANSFORMS ? Set.of(QuantizerJson.UNIFORM)
-                : Set.of(QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
+                : Set.of(QuantizerJson.NONE, QuantizerJson.UNIFORM, QuantizerJson.AFFINE, QuantizerJson.COMPANDED);
     }
 
     /**
@@ -76,6 +78,11 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
         String left = ManifestJson.left(layer.role());
         String right = ManifestJson.right(layer.role());
         InputTransform transform = q.input();
+        if (!q.isQuantized()) {
+            groups(fields, left, q.left(), Set.of(0));
+            require(fields, transform.equals(InputTransform.NONE), "none of a layer that stays float32", transform);
+            return;
+        }
         if (layer.role().isMatmul()) {
             groups(fields, left, q.left(), Set.of(1, heads));
             groups(fields, right, q.right(), Set.of(1, heads));
@@ -93,7 +100,7 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
             require(fields, inputs % transform.hadamard() == 0, "blocks that divide " + inputs + " inputs", transform.hadamard());
             require(fields, transform.prefixTokens() == 0 || transform.prefixTokens() == prefixTokens,
                     "0 or " + prefixTokens + " prefix tokens", transform.prefixTokens());
-            groups(fields, left, q.left(), Set.of(q.left().isEmpty() ? 0 : transform.prefixTokens() > 0 ? 2 : 1));
+            groups(fields, left, q.left(), Set.of(layer.role() == LayerRole.PATCH_EMBEDDING ? 0 : transform.prefixTokens() > 0 ? 2 : 1));
             groups(fields, right, q.right(), layer.role() == LayerRole.QKV ? Set.of(1, 3, layer.outputs()) : Set.of(1, layer.outputs()));
         }
         if (!layer.role().isMatmul() && q.right().stream().filter(row -> row instanceof Quantizer.Companded)

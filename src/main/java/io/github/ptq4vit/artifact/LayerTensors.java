@@ -40,7 +40,7 @@ final class LayerTensors {
         }
         for (QuantizedLayer q : quantized) {
             Layer layer = layers.get(q.name());
-            if (!layer.role().isMatmul()) {
+            if (q.weightCodes().length > 0) {
                 file.addBytes(codes(layer), DType.I8, layer.weight().orElseThrow(), q.weightCodes());
             }
         }
@@ -57,7 +57,7 @@ final class LayerTensors {
             Layer layer = layers.get(q.name());
             checkScales(file, q, ManifestJson.left(layer.role()), q.leftGrids());
             checkScales(file, q, ManifestJson.right(layer.role()), q.rightGrids());
-            return layer.role().isMatmul() ? q : q.withCodes(codes(file, layer, q.rightGrids()));
+            return layer.role().isMatmul() || !q.isQuantized() ? q : q.withCodes(codes(file, layer, q.rightGrids()));
         }).toList();
     }
 

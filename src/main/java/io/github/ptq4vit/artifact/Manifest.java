@@ -49,6 +49,12 @@ record Manifest(Architecture config, String transform, Provenance provenance, bo
         return units.values().stream().flatMap(List::stream).toList();
     }
 
+    /** Layers with weights that stay float32. */
+    List<Layer> floatWeights() {
+        Set<String> names = layers().stream().filter(layer -> !layer.isQuantized()).map(QuantizedLayer::name).collect(Collectors.toSet());
+        return config.layers().stream().filter(layer -> names.contains(layer.name()) && layer.weight().isPresent()).toList();
+    }
+
     /** With a finished unit, whose part has this digest. */
     Manifest with(String unit, List<QuantizedLayer> layers, String digest) {
         Map<String, List<QuantizedLayer>> more = new LinkedHashMap<>(units);

@@ -67,8 +67,8 @@ final class ManifestJson {
 
     /** The lowest version that can say it, so that older programs read what they can. */
     private static int version(Manifest manifest) {
-        boolean old = manifest.units().values().stream().flatMap(List::stream).allMatch(layer -> layer.input().equals(InputTransform.NONE)
-                && QuantizerJson.isOfVersion2(layer.left()) && QuantizerJson.isOfVersion2(layer.right()));
+        boolean old = manifest.units().values().stream().flatMap(List::stream).allMatch(layer -> layer.isQuantized()
+                && layer.input().equals(InputTransform.NONE) && QuantizerJson.isOfVersion2(layer.left()) && QuantizerJson.isOfVersion2(layer.right()));
         return old && ArchitectureJson.isOfVersion2(manifest.config()) ? VERSION : VERSION_WITH_TRANSFORMS;
     }
 

@@ -98,7 +98,11 @@ public record BestConfig(String preset, BitPlan plan, Optional<BitTarget> target
             return this;
         }
         List<LayerCost> costs = LayerCosts.of(network, backend, this, images.first(LayerCosts.IMAGES), timings, progress);
-        return withPlan(new BitPlanning(network, plan, costs).plan(target.get())).withTarget(Optional.empty());
+        BitPlanning planning = new BitPlanning(network, plan, costs);
+        BitPlan planned = target.get() instanceof BitTarget.MaxDrop drop
+                ? new DropPlanning(withTarget(Optional.empty()), network, backend, images, progress).plan(planning, drop)
+                : planning.plan(target.get());
+        return withPlan(planned).withTarget(Optional.empty());
     }
 
     @Override

@@ -11,6 +11,7 @@ import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** {@link BestConfig}, layer by layer. */
 final class BestQuantization implements LayerQuantization {
@@ -32,41 +33,41 @@ final class BestQuantization implements LayerQuantization {
     @Override
     public Outcome quantize(LayerData data, int unit) {
         Layer layer = data.layer();
+        if (config.plan().excluded().contains(layer.name())) {
+            return new Outcome(QuantizedLayer.unquantized(layer.name()), List.of(), 0);
+        }
         BitWidths bits = config.plan().of(layer.name());
         if (layer.role().isMatmul()) {
-            return new Outcome(timings.time("search " + layer.role().suffix(),
-                    () -> new AttentionSearch(backend, config).run(data, bits.activations()).layer()), List.of());
+            AttentionSearch.Found found = timings.time("search " + layer.role().suffix(),
+                    () -> new AttentionSearch(backend, config).run(data, bits.activations()));
+            return new Outcome(found.layer(), List.of(), found.loss());
         }
-        return new Outcome(linear(new LinearLayer(model, data, unit, backend), bits), List.of());
+        return linear(new LinearLayer(model, data, unit, backend), bits);
     }
 
-    private QuantizedLayer linear(LinearLayer layer, BitWidths bits) {
-        String name = layer.data().layer().name();
-        if (layer.role() == LayerRole.PATCH_EMBEDDING) {
-            WeightRounding.Rounded rounded = timings.time("round weights", () -> round(layer, InputTransform.NONE, layer.data().left(), bits));
-            return new QuantizedLayer(name, List.of(), rounded.rows(), rounded.codes());
-        }
+    private Outcome linear(LinearLayer layer, BitWidths bits) {
         TransformedInputs transformed = new TransformedInputs(backend, layer.tokens());
-        InputChoice input = timings.time("search " + layer.role().suffix() + " L",
-                () -> new LinearInput(backend, config, layer, transformed, bits).best());
+        InputChoice input = layer.role() == LayerRole.PATCH_EMBEDDING ? new InputChoice(InputTransform.NONE, List.of(), 0)
+                : timings.time("search " + layer.role().suffix() + " L",
+                        () -> new LinearInput(backend, config, layer, transformed, bits).best());
         try (Scope scope = backend.scope()) {
-            WeightRounding.Rounded rounded = timings.time("round weights", () -> round(layer, input.transform(),
-                    transformed.decoded(layer.data().left(), input, scope), bits));
-            return new QuantizedLayer(name, input.quantizers(), rounded.rows(), rounded.codes(), input.transform());
+            return timings.time("round weights", () -> {
+                View inputs = input.quantizers().isEmpty() ? layer.data().left() : transformed.decoded(layer.data().left(), input, scope);
+                return rounded(layer, input, inputs, bits.weights());
+            });
         }
     }
 
-    private WeightRounding.Rounded round(LinearLayer layer, InputTransform transform, View inputs, BitWidths bits) {
-        double[] rows = layer.rowWeights();
-        double[][] moments = new Moments(backend, rows).of(inputs);
-        float[] weight = layer.weight(transform);
-        if (config.has(Ingredient.ERROR_FEEDBACK)) {
-            return new WeightRounding(moments, DAMPING).round(weight, bits.weights(), config.has(Ingredient.COMPANDED_WEIGHTS));
-        }
-        double[] diagonal = new double[moments.length];
-        for (int c = 0; c < diagonal.length; c++) {
-            diagonal[c] = moments[c][c];
-        }
-        return WeightRounding.nearest(weight, diagonal, bits.weights(), config.has(Ingredient.COMPANDED_WEIGHTS));
+    private Outcome rounded(LinearLayer layer, InputChoice input, View inputs, int bits) {
+        double[][] moments = new Moments(backend, layer.rowWeights()).of(inputs);
+        float[] weight = layer.weight(input.transform());
+        boolean companded = config.has(Ingredient.COMPANDED_WEIGHTS);
+        double[] diagonal = IntStream.range(0, moments.length).mapToDouble(c -> moments[c][c]).toArray();
+        WeightRounding rounding = new WeightRounding(moments, DAMPING);
+        WeightRounding.Rounded rounded = config.has(Ingredient.ERROR_FEEDBACK) ? rounding.round(weight, bits, companded)
+                : WeightRounding.nearest(weight, diagonal, bits, companded);
+        QuantizedLayer result = new QuantizedLayer(layer.data().layer().name(), input.quantizers(), rounded.rows(), rounded.codes(),
+                input.transform());
+        return new Outcome(result, List.of(), input.loss() + layer.weightLoss(rounding.losses(weight, rounded)));
     }
 }

@@ -26,7 +26,8 @@ final class BitPlanning {
     BitPlanning(VisionTransformer network, BitPlan kept, List<LayerCost> costs) {
         this.network = network;
         this.kept = kept;
-        this.costs = costs;
+        // what stays float32 takes no part
+        this.costs = costs.stream().filter(cost -> !kept.excluded().contains(cost.layer())).toList();
     }
 
     /**
@@ -78,9 +79,10 @@ final class BitPlanning {
         return costs.stream().mapToLong(numbers).sum();
     }
 
-    /** Bytes of scales of weights, one an output channel, and of all parameters that are not quantised. */
+    /** Bytes of scales of weights, one an output channel, and of all parameters that are not quantised, float32 weights among them. */
     private long otherBytes() {
-        long scales = network.config().layers().stream().filter(layer -> layer.weight().isPresent()).mapToLong(layer -> layer.outputs()).sum();
+        long scales = network.config().layers().stream().filter(layer -> layer.weight().isPresent())
+                .mapToLong(layer -> kept.excluded().contains(layer.name()) ? layer.weight().get().elements() : layer.outputs()).sum();
         long others = network.config().unquantizedTensors().values().stream().mapToLong(Shape::elements).sum();
         return FLOAT_BYTES * (scales + others);
     }

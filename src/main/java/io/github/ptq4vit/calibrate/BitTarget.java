@@ -24,6 +24,25 @@ public sealed interface BitTarget {
     }
 
     /**
+     * As few bits on average as lose at most so many points of top-1 accuracy, measured on the calibration images without labels: a
+     * prediction counts as right as often as the float32 model's probabilities say.
+     *
+     * @param points 0 to 100
+     */
+    record MaxDrop(double points) implements BitTarget {
+        public MaxDrop {
+            if (!(points >= 0 && points <= 100)) {
+                throw new IllegalArgumentException("A drop is given in points of accuracy, from 0 to 100, for example 0.5, not " + points);
+            }
+        }
+
+        @Override
+        public String toString() {
+            return String.format(Locale.ROOT, "%s points at most", points);
+        }
+    }
+
+    /**
      * At most so many bytes of weights: codes at their bit widths, their scales, and all other parameters as float32. Activations keep
      * the usual bit width.
      */

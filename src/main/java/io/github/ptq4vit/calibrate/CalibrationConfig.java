@@ -3,6 +3,7 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.TwinRule;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * Everything that decides the result of a calibration beside the model and the images.
@@ -24,12 +25,14 @@ import java.util.Optional;
  *     cannot judge; see {@link LossCheck}
  * @param search how candidates are visited
  * @param seed of everything random
+ * @param extensions what goes beyond the paper
  */
 public record CalibrationConfig(String preset, BitWidths bits, Metric metric, GradientSource gradients, int draws,
         boolean twin, TwinRule twinRule, boolean channelwisePatches, double alpha, double beta, int candidates, int rounds,
-        boolean lossCheck, SearchMode search, long seed) implements Recipe {
+        boolean lossCheck, SearchMode search, long seed, Set<Extension> extensions) implements Recipe {
 
     public CalibrationConfig {
+        extensions = Set.copyOf(extensions);
         if (draws < 1 || draws > 8) {
             throw new IllegalArgumentException("The number of Fisher draws must be from 1 to 8, for example 2, not " + draws);
         }
@@ -46,13 +49,13 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
     /** Base PTQ: uniform quantisers, cosine metric, one round. */
     public static CalibrationConfig base(BitWidths bits) {
         return new CalibrationConfig("base", bits, Metric.COSINE, GradientSource.FISHER, 2, false, TwinRule.FREE, false, 0.5,
-                1.2, 100, 1, false, SearchMode.PROGRESSIVE, 0);
+                1.2, 100, 1, false, SearchMode.PROGRESSIVE, 0, Set.of());
     }
 
     /** PTQ4ViT: twin quantisers, Hessian metric, three rounds. */
     public static CalibrationConfig ptq4vit(BitWidths bits) {
         return new CalibrationConfig("ptq4vit", bits, Metric.HESSIAN, GradientSource.FISHER, 2, true, TwinRule.FREE, true, 0.01,
-                1.2, 100, 3, true, SearchMode.PROGRESSIVE, 0);
+                1.2, 100, 3, true, SearchMode.PROGRESSIVE, 0, Set.of());
     }
 
     /**
@@ -81,42 +84,48 @@ public record CalibrationConfig(String preset, BitWidths bits, Metric metric, Gr
     /** The same with another metric. */
     public CalibrationConfig withMetric(Metric other) {
         return new CalibrationConfig(preset, bits, other, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, lossCheck, search, seed);
+                candidates, rounds, lossCheck, search, seed, extensions);
     }
 
     /** The same with other gradients. */
     public CalibrationConfig withGradients(GradientSource other, int otherDraws) {
         return new CalibrationConfig(preset, bits, metric, other, otherDraws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, lossCheck, search, seed);
+                candidates, rounds, lossCheck, search, seed, extensions);
     }
 
     /** The same with another rule of the twins. */
     public CalibrationConfig withTwinRule(TwinRule other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, other, channelwisePatches, alpha, beta,
-                candidates, rounds, lossCheck, search, seed);
+                candidates, rounds, lossCheck, search, seed, extensions);
     }
 
     /** The same with another number of rounds. */
     public CalibrationConfig withRounds(int other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, other, lossCheck, search, seed);
+                candidates, other, lossCheck, search, seed, extensions);
     }
 
     /** The same with another way to visit candidates. */
     public CalibrationConfig withSearch(SearchMode other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, lossCheck, other, seed);
+                candidates, rounds, lossCheck, other, seed, extensions);
     }
 
     /** The same with or without the loss's last word. */
     public CalibrationConfig withLossCheck(boolean other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, other, search, seed);
+                candidates, rounds, other, search, seed, extensions);
+    }
+
+    /** The same with extensions. */
+    public CalibrationConfig withExtensions(Set<Extension> others) {
+        return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
+                candidates, rounds, lossCheck, search, seed, others);
     }
 
     @Override
     public CalibrationConfig withSeed(long other) {
         return new CalibrationConfig(preset, bits, metric, gradients, draws, twin, twinRule, channelwisePatches, alpha, beta,
-                candidates, rounds, lossCheck, search, other);
+                candidates, rounds, lossCheck, search, other, extensions);
     }
 }

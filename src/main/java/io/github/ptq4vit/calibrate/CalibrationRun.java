@@ -29,6 +29,7 @@ final class CalibrationRun {
     private final Timings timings = new Timings();
     private final Map<String, QuantizedLayer> layers = new HashMap<>();
     private final List<SearchTrace> traces = new ArrayList<>();
+    private final Map<String, Double> costs = new HashMap<>();
     private final int layerCount;
 
     CalibrationRun(VisionTransformer model, Backend backend, Recipe recipe, CalibrationImages images, Progress progress,
@@ -62,7 +63,7 @@ final class CalibrationRun {
         double searching = timings.seconds().entrySet().stream().filter(e -> e.getKey().startsWith("search"))
                 .mapToDouble(Map.Entry::getValue).sum();
         return new CalibrationResult(recipe, model, images.ids(), order.stream().map(layers::get).toList(), List.copyOf(traces),
-                seconds, searching, timings);
+                Map.copyOf(costs), seconds, searching, timings);
     }
 
     /** From here on the model is the one that is quantised, and the recipe has bit widths for every layer. */
@@ -86,6 +87,8 @@ final class CalibrationRun {
                 LayerQuantization.Outcome outcome = quantization.quantize(layer, index);
                 found.add(0, outcome.layer());
                 traces.addAll(outcome.traces());
+                // half of a sum of squares, weighed by second derivatives, as in Taylor's series
+                costs.put(layer.layer().name(), outcome.loss() / 2 / images.ids().size());
                 progress.advanced(layer.layer().name(), layers.size() + found.size(), layerCount);
             }
             onUnit.accept(name, List.copyOf(found));

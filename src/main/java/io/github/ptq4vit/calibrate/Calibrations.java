@@ -1,6 +1,7 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
@@ -37,7 +38,7 @@ public final class Calibrations {
      */
     public static void forEachLayer(VisionTransformer model, Backend backend, CalibrationImages images,
             Consumer<ObservedLayer> visitor) {
-        new LayerWalk(model, backend, Optional.of(LOSS), images, new Timings()).run(walked -> (name, unit, layers, scope) -> {
+        walk(model, backend, images).run(walked -> (name, unit, layers, scope) -> {
             for (LayerData data : layers) {
                 visitor.accept(new ObservedLayer(model, backend, images, walked, unit, data));
             }
@@ -55,5 +56,28 @@ public final class Calibrations {
         Map<String, QuantizedLayer> layers = new HashMap<>();
         forEachLayer(model, backend, images, layer -> layers.put(layer.layer().name(), quantization.apply(layer)));
         return model.config().layers().stream().map(layer -> layers.get(layer.name())).toList();
+    }
+
+    /**
+     * Quantises every layer from the patch embedding on. Each is shown the operands that the layers before it, as they were
+     * quantised, give it, together with the float32 network's output and gradients, so that it can make up for their errors.
+     *
+     * @param quantization asked for one layer at a time, in the order of computation
+     * @return in network order
+     */
+    public static List<QuantizedLayer> quantizedForward(VisionTransformer model, Backend backend, CalibrationImages images,
+            Function<ObservedLayer, QuantizedLayer> quantization) {
+        Map<String, QuantizedLayer> layers = new HashMap<>();
+        try (Scope scope = backend.scope()) {
+            walk(model, backend, images).runForward(walked -> new ForwardQuantization(model, backend, scope, images, walked, layer -> {
+                layers.put(layer.layer().name(), quantization.apply(layer));
+                return Optional.of(layers.get(layer.layer().name()));
+            }));
+        }
+        return model.config().layers().stream().map(layer -> layers.get(layer.name())).toList();
+    }
+
+    private static LayerWalk walk(VisionTransformer model, Backend backend, CalibrationImages images) {
+        return new LayerWalk(model, backend, Optional.of(LOSS), images, new Timings());
     }
 }

@@ -4,6 +4,7 @@ import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.quant.TwinRule;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -49,11 +50,11 @@ record Candidates(List<Quantizer> start, List<List<Quantizer>> quantizers) {
         return new Candidates(List.of(Quantizer.GeluTwin.of(start, bits, config.twinRule())), quantizers);
     }
 
-    /** Softmax twins of every threshold. */
-    static Candidates softmaxTwin(int bits, TwinRule rule) {
+    /** Softmax twins of every threshold, for one group or several. */
+    static Candidates softmaxTwin(int bits, TwinRule rule, int groups) {
         List<List<Quantizer>> quantizers = new ArrayList<>();
         for (int exponent = 0; exponent < Quantizer.SoftmaxTwin.THRESHOLDS; exponent++) {
-            quantizers.add(List.of(new Quantizer.SoftmaxTwin(exponent, bits, rule)));
+            quantizers.add(Collections.nCopies(groups, new Quantizer.SoftmaxTwin(exponent, bits, rule)));
         }
         return new Candidates(quantizers.get(0), quantizers);
     }

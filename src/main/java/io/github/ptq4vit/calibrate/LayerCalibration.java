@@ -11,6 +11,7 @@ import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** PTQ4ViT: which operands have which quantisers and groups, and in which order they are searched. */
 final class LayerCalibration implements LayerQuantization {
@@ -33,7 +34,7 @@ final class LayerCalibration implements LayerQuantization {
     @Override
     public Outcome quantize(LayerData data, int unit) {
         Outcome found = searched(data);
-        return new Outcome(timings.time("loss check", () -> check.confirmed(unit, data, found)), found.traces());
+        return new Outcome(timings.time("loss check", () -> check.confirmed(unit, data, found)), found.traces(), found.loss());
     }
 
     private Outcome searched(LayerData data) {
@@ -45,7 +46,8 @@ final class LayerCalibration implements LayerQuantization {
     private Outcome linear(LayerData data, Scope scope) {
         LayerRole role = data.layer().role();
         float[] weight = model.weight(data.layer()).toArray();
-        int groups = switch (role) {
+        boolean channelwise = config.extensions().contains(Extension.CHANNELWISE_WEIGHTS) && !comparesRows();
+        int groups = channelwise ? data.output().size(1) : switch (role) {
             case QKV -> 3;
             case PATCH_EMBEDDING -> config.channelwisePatches() && !comparesRows() ? data.output().size(1) : 1;
             default -> 1;
@@ -62,7 +64,7 @@ final class LayerCalibration implements LayerQuantization {
             search.run(config.rounds(), Operand.RIGHT);
         }
         return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(),
-                QuantizedLayer.codes(weight, search.bestRight())), search.traces());
+                QuantizedLayer.codes(weight, search.bestRight())), search.traces(), loss(search.traces()));
     }
 
     /** Whether the metric compares rows as a whole; a single column has no direction to compare. */
@@ -83,13 +85,20 @@ final class LayerCalibration implements LayerQuantization {
                 new ProblemBuilder(backend, scope, config.metric()).attention(data));
         int bits = config.bits().activations();
         boolean twin = config.twin() && data.layer().input() == Distribution.SOFTMAX;
-        Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule())
+        Candidates left = twin ? Candidates.softmaxTwin(bits, config.twinRule(),
+                config.extensions().contains(Extension.HEADWISE_THRESHOLDS) ? data.left().size(1) : 1)
                 : Candidates.uniform(perHead(data.left(), scope), bits, config);
         Candidates right = Candidates.uniform(perHead(data.right().orElseThrow(), scope), bits, config);
         ScaleSearch search = search(data, problem, left, right, scope);
         search.run(config.rounds(), Operand.LEFT, Operand.RIGHT);
         return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(), new byte[0]),
-                search.traces());
+                search.traces(), loss(search.traces()));
+    }
+
+    /** Of the last search, in which both operands were quantised. */
+    private double loss(List<SearchTrace> traces) {
+        SearchTrace last = traces.get(traces.size() - 1);
+        return config.metric() == Metric.HESSIAN ? IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() : Double.NaN;
     }
 
     private ScaleSearch search(LayerData data, MatmulProblem problem, Candidates left, Candidates right, Scope scope) {

@@ -96,13 +96,7 @@ final class LayerCosts {
 
     private double weightLoss(LinearLayer layer, WeightRounding rounding, InputTransform transform, int bits) {
         float[] weight = layer.weight(transform);
-        double[] rows = rounding.losses(weight, rounding.round(weight, bits, config.has(Ingredient.COMPANDED_WEIGHTS)));
-        double[] gradients = layer.gradient().columnSums(new double[0]);
-        double sum = 0;
-        for (int o = 0; o < rows.length; o++) {
-            sum += gradients[o] * rows[o];
-        }
-        return sum;
+        return layer.weightLoss(rounding.losses(weight, rounding.round(weight, bits, config.has(Ingredient.COMPANDED_WEIGHTS))));
     }
 
     /** Losses over all images as what {@link LayerCost} says, at all widths. */

@@ -15,7 +15,11 @@ interface LayerQuantization {
      */
     Outcome quantize(LayerData data, int unit);
 
-    /** A layer's result and how it came about. */
-    record Outcome(QuantizedLayer layer, List<SearchTrace> traces) {
+    /**
+     * A layer's result and how it came about.
+     *
+     * @param loss of the layer's output by the Hessian metric, over all images; NaN if that was not measured
+     */
+    record Outcome(QuantizedLayer layer, List<SearchTrace> traces, double loss) {
     }
 }

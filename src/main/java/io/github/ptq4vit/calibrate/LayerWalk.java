@@ -71,8 +71,17 @@ final class LayerWalk {
     record Walked(Network network, FloatArithmetic arithmetic, UnitInputs inputs) {
     }
 
-    /** Walks through the network once; the visitor is made when the forward pass is done. */
+    /** Walks through the network once, backwards; the visitor is made when the forward pass is done. */
     void run(Function<Walked, Visitor> makeVisitor) {
+        run(makeVisitor, false);
+    }
+
+    /** The same from the patch embedding on: the gradients at all units' outputs are found first and kept, so the network runs once more. */
+    void runForward(Function<Walked, Visitor> makeVisitor) {
+        run(makeVisitor, true);
+    }
+
+    private void run(Function<Walked, Visitor> makeVisitor, boolean forward) {
         try (Scope scope = backend.scope()) {
             Network network = new Network(backend, scope, model);
             FloatArithmetic arithmetic = new FloatArithmetic(backend, scope, model);
@@ -81,12 +90,25 @@ final class LayerWalk {
                 timings.time("forward pass", () -> forward(network, arithmetic, inputs));
                 Visitor visitor = makeVisitor.apply(new Walked(network, arithmetic, inputs));
 
+                Visitor onTheWayBack = forward ? (name, index, layers, temporary) -> {
+                } : visitor;
                 // one array of gradients a draw, taken back from unit to unit
-                List<View> gradients = head(network, arithmetic, inputs, scope, visitor);
+                List<View> gradients = head(network, arithmetic, inputs, scope, onTheWayBack);
+                List<List<View>> atOutputs = new ArrayList<>();
                 for (int unit = units.size() - 1; unit >= 0; unit--) {
-                    gradients = unit(network, unit, arithmetic, inputs, gradients, scope, visitor);
+                    atOutputs.add(0, gradients);
+                    gradients = unit(network, unit, arithmetic, inputs, gradients, scope, onTheWayBack, forward);
                 }
                 embedding(network, arithmetic, gradients, visitor);
+                for (int unit = 0; forward && unit <= units.size(); unit++) {
+                    try (Scope temporary = backend.scope()) {
+                        if (unit < units.size()) {
+                            unit(network, unit, arithmetic, inputs, atOutputs.get(unit), temporary, visitor, true);
+                        } else {
+                            head(network, arithmetic, inputs, temporary, visitor);
+                        }
+                    }
+                }
             }
         }
     }
@@ -175,12 +197,12 @@ final class LayerWalk {
         }
     }
 
-    /** One unit; takes the gradients from its output to its input, in the same memory where they are as large. */
+    /** One unit; takes the gradients from its output to its input, in the same memory where they are as large and not kept. */
     private List<View> unit(Network network, int index, FloatArithmetic arithmetic, UnitInputs inputs, List<View> atOutput,
-            Scope owner, Visitor visitor) {
+            Scope owner, Visitor visitor, boolean keep) {
         Unit unit = network.units().get(index);
         boolean weighted = !atOutput.isEmpty();
-        List<View> atInput = Arrays.equals(inputs.sizes(index), inputs.sizes(index + 1)) ? atOutput
+        List<View> atInput = !keep && Arrays.equals(inputs.sizes(index), inputs.sizes(index + 1)) ? atOutput
                 : arrays(atOutput.size(), inputs.sizes(index), owner);
         try (Scope scope = backend.scope()) {
             View input = inputs.read(index, 0, count, scope);

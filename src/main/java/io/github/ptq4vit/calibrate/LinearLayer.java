@@ -129,6 +129,16 @@ final class LinearLayer {
         return IntStream.range(0, x.rows()).filter(row -> row % tokens < prefix).toArray();
     }
 
+    /**
+     * What errors of the weights lose by the Hessian metric.
+     *
+     * @param rowLosses {@code e H e^T} of each row
+     */
+    double weightLoss(double[] rowLosses) {
+        double[] sums = gradient.columnSums(new double[0]);
+        return IntStream.range(0, sums.length).mapToDouble(o -> sums[o] * rowLosses[o]).sum();
+    }
+
     /** What weights rounded to the nearest codes lose by the Hessian metric, about: errors of channels taken as independent. */
     double nearestLoss(InputTransform transform, int bits, boolean companded) {
         double[] squares = x.columnSquares(gradient.rowShares(), new double[0]);

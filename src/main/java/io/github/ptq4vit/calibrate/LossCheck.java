@@ -2,8 +2,7 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
-import io.github.ptq4vit.backend.View;
-import io.github.ptq4vit.model.Arithmetic;
+import io.github.ptq4vit.inference.QuantizedArithmetic;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
@@ -13,7 +12,6 @@ import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
-import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -82,7 +80,7 @@ final class LossCheck {
         // the metric sums over the images; half of it is the divergence to second order
         SearchTrace last = found.traces().get(found.traces().size() - 1);
         double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.sizes(0)[0];
-        Measured start = new Measured(found.layer(), divergence(unit, data.layer(), found.layer()));
+        Measured start = new Measured(found.layer(), divergence(unit, found.layer()));
         if (start.divergence <= UNDERESTIMATED * forecast) {
             return found.layer();
         }
@@ -107,7 +105,7 @@ final class LossCheck {
                     boolean better = true;
                     while (better && steps++ < MOST_STEPS) {
                         QuantizedLayer version = scaled(best.layer, step[0], step[1], weight);
-                        Measured next = new Measured(version, known.computeIfAbsent(version, v -> divergence(unit, layer, v)));
+                        Measured next = new Measured(version, known.computeIfAbsent(version, v -> divergence(unit, v)));
                         better = next.divergence < best.divergence;
                         best = better ? next : best;
                     }
@@ -136,30 +134,14 @@ final class LossCheck {
     }
 
     /** Mean divergence of the predictions with this one layer quantised from those of the float32 network. */
-    private double divergence(int unit, Layer layer, QuantizedLayer quantized) {
+    private double divergence(int unit, QuantizedLayer quantized) {
         try (Scope scope = backend.scope()) {
             if (expected == null) {
                 int last = network.units().size();
                 expected = network.logits(arithmetic, last, inputs.read(last, 0, images, scope));
             }
-            Shape weight = model.weight(layer).shape();
-            Backend.Linear weights = backend.linear(scope, quantized.weightCodes(),
-                    quantized.weightSteps(weight.size(0)), weight.size(1), model.bias(layer));
-            Arithmetic mixed = new Arithmetic() {
-                @Override
-                public void linear(Layer other, View x, View y) {
-                    if (other.equals(layer)) {
-                        backend.linear(x, quantized.leftGrids().get(0), weights, y);
-                    } else {
-                        arithmetic.linear(other, x, y);
-                    }
-                }
-
-                @Override
-                public void matmul(Layer other, View a, View b, View c) {
-                    arithmetic.matmul(other, a, b, c);
-                }
-            };
+            QuantizedArithmetic mixed = new QuantizedArithmetic(backend, scope, model, arithmetic);
+            mixed.add(quantized);
             Tensor logits = network.logits(mixed, unit, inputs.read(unit, 0, images, scope));
             return IntStream.range(0, images).mapToDouble(i -> Predictions.divergence(expected, logits, i)).average().orElseThrow();
         }

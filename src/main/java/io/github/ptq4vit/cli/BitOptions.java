@@ -12,8 +12,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine.Option;
 
@@ -40,9 +42,18 @@ final class BitOptions {
                 "blocks.3.mlp.fc2=W4A8 or mlp.fc2=6."})
     private Map<String, String> keep = Map.of();
 
+    @Option(names = "--exclude", paramLabel = "NAME", split = ",",
+            description = "Layers that stay float32, by name or a part of it, for example head or blocks.0.")
+    private List<String> exclude = List.of();
+
     @Option(names = "--avg-bits", paramLabel = "BITS",
             description = "Choose a bit width for every layer, at most so many on average.")
     private Optional<Double> averageBits = Optional.empty();
+
+    @Option(names = "--max-drop", paramLabel = "POINTS",
+            description = {"Choose a bit width for every layer, as few on average as lose at most so many points",
+                "of accuracy, by measuring on the calibration images; takes several calibrations."})
+    private Optional<Double> maxDrop = Optional.empty();
 
     @Option(names = "--size", paramLabel = "SIZE",
             description = "Choose a bit width for the weights of every layer, for a model of at most this size, for example 3MB.")
@@ -50,13 +61,14 @@ final class BitOptions {
 
     /** Wrong use that shows without a model. */
     void check(Recipe recipe, CommonOptions common) {
-        boolean used = plan != Plan.UNIFORM || !keep.isEmpty() || averageBits.isPresent() || size.isPresent();
+        boolean used = plan != Plan.UNIFORM || !keep.isEmpty() || !exclude.isEmpty() || averageBits.isPresent() || maxDrop.isPresent()
+                || size.isPresent();
         if (used && !(recipe instanceof BestConfig)) {
-            throw common.wrong("--plan, --keep, --avg-bits and --size give layers bit widths of their own with preset best, not "
+            throw common.wrong("--plan, --keep, --exclude, --avg-bits, --max-drop and --size give layers bit widths of their own with preset best, not "
                     + recipe.preset());
         }
-        if (averageBits.isPresent() && size.isPresent()) {
-            throw common.wrong("--avg-bits and --size are two targets; choose one");
+        if (Stream.of(averageBits, maxDrop, size).filter(Optional::isPresent).count() > 1) {
+            throw common.wrong("--avg-bits, --max-drop and --size are targets; choose one");
         }
         target(common);
     }
@@ -72,18 +84,20 @@ final class BitOptions {
                     .forEach(layer -> exceptions.put(layer.name(), new BitWidths(8, 8)));
         }
         keep.forEach((name, bits) -> {
-            for (Layer layer : named(model, name, common)) {
+            for (Layer layer : named(model, "--keep", name, common)) {
                 exceptions.put(layer.name(), widths(name, bits, common));
             }
         });
-        return best.withPlan(best.plan().with(exceptions)).withTarget(target(common));
+        Set<String> excluded = exclude.stream().flatMap(name -> named(model, "--exclude", name, common).stream()).map(Layer::name)
+                .collect(Collectors.toSet());
+        return best.withPlan(best.plan().with(exceptions).without(excluded)).withTarget(target(common));
     }
 
-    private static List<Layer> named(Architecture model, String name, CommonOptions common) {
+    private static List<Layer> named(Architecture model, String option, String name, CommonOptions common) {
         try {
             return model.layersNamed(name);
         } catch (ModelException e) {
-            throw common.wrong("--keep " + name + ": " + e.getMessage());
+            throw common.wrong(option + " " + name + ": " + e.getMessage());
         }
     }
 
@@ -99,6 +113,7 @@ final class BitOptions {
     private Optional<BitTarget> target(CommonOptions common) {
         try {
             return averageBits.isPresent() ? averageBits.map(BitTarget.AverageBits::new)
+                    : maxDrop.isPresent() ? maxDrop.map(BitTarget.MaxDrop::new)
                     : size.map(text -> new BitTarget.Size(bytes(text)));
         } catch (IllegalArgumentException e) {
             throw common.wrong(e.getMessage());

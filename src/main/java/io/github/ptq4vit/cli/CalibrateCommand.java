@@ -105,6 +105,17 @@ final class CalibrateCommand implements Callable<Integer> {
                 config.bits().activations());
     }
 
+    /** Names the layer that costs more than all others together. */
+    private static void warn(CalibrationResult result) {
+        double all = result.costs().values().stream().mapToDouble(Double::doubleValue).sum();
+        result.costs().forEach((layer, cost) -> {
+            if (cost > all / 2) {
+                Console.note(String.format(Locale.ROOT, "%s alone causes %.0f %% of what is lost, by the Hessian metric;"
+                        + " with preset best, --keep %s=8 gives it more bits", layer, 100 * cost / all, layer));
+            }
+        });
+    }
+
     private static String bits(Recipe config) {
         return config instanceof BestConfig best && !best.plan().exceptions().isEmpty() ? "bit widths by layer" : config.bits().toString();
     }
@@ -134,6 +145,7 @@ final class CalibrateCommand implements Callable<Integer> {
             return;
         }
         Recipe config = result.recipe();
+        warn(result);
         Console.result("%s: %d layers quantised (%s, %s) on %d images in %.1f s, %.1f s of it in searches; peak memory %.2f GB",
                 source.name(), result.layers().size(), config.preset(), bits(config), result.imageIds().size(),
                 result.seconds(), result.searchSeconds(), Console.peakMemory() / 1e9);

@@ -3,6 +3,7 @@ package io.github.ptq4vit.cli;
 import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.BestConfig;
 import io.github.ptq4vit.calibrate.CalibrationConfig;
+import io.github.ptq4vit.calibrate.Extension;
 import io.github.ptq4vit.calibrate.GradientSource;
 import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Metric;
@@ -52,6 +53,10 @@ final class CalibrationOptions {
     @Option(names = "--no-loss-check", description = "Trust the hessian metric also with layers that make a token massive.")
     private boolean noLossCheck;
 
+    @Option(names = "--extend", paramLabel = "NAME", split = ",", completionCandidates = Choices.Extensions.class,
+            description = "What presets base and ptq4vit are to do beyond the paper: ${COMPLETION-CANDIDATES}.")
+    private Set<Extension> extensions = Set.of();
+
     @Option(names = "--without", paramLabel = "NAME", split = ",", completionCandidates = Choices.Ingredients.class,
             description = "Parts of preset best to leave out: ${COMPLETION-CANDIDATES}.")
     private Set<Ingredient> without = Set.of();
@@ -75,8 +80,8 @@ final class CalibrationOptions {
             }
             BestConfig best = ((BestConfig) recipe).without(without);
             if (metric.isPresent() || gradients.isPresent() || search.isPresent() || rounds.isPresent() || twinRule.isPresent()
-                    || noLossCheck) {
-                throw new IllegalArgumentException("--metric, --gradients, --search, --rounds, --twin-rule and --no-loss-check"
+                    || noLossCheck || !extensions.isEmpty()) {
+                throw new IllegalArgumentException("--metric, --gradients, --search, --rounds, --twin-rule, --extend and --no-loss-check"
                         + " change the presets base and ptq4vit, not best, which has --without");
             }
             best = best.withActivations(activations.orElse(best.activations()));
@@ -104,6 +109,7 @@ final class CalibrationOptions {
         if (twinRule.isPresent()) {
             config = config.withTwinRule(twinRule.get());
         }
+        config = config.withExtensions(extensions);
         config = config.withLossCheck(config.lossCheck() && !noLossCheck);
         return seed.isPresent() ? config.withSeed(seed.get()) : config;
     }

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.cli;
 
 import io.github.ptq4vit.calibrate.ActivationScales;
+import io.github.ptq4vit.calibrate.Extension;
 import io.github.ptq4vit.calibrate.GradientSource;
 import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Metric;
@@ -22,6 +23,7 @@ final class Choices {
     static void register(CommandLine commands) {
         register(commands, Metric.class);
         register(commands, ActivationScales.class);
+        register(commands, Extension.class);
         register(commands, Ingredient.class);
         register(commands, BitOptions.Plan.class);
         register(commands, GradientSource.class);
@@ -64,6 +66,12 @@ final class Choices {
     static final class Activations extends Words<ActivationScales> {
         Activations() {
             super(ActivationScales.class);
+        }
+    }
+
+    static final class Extensions extends Words<Extension> {
+        Extensions() {
+            super(Extension.class);
         }
     }
 

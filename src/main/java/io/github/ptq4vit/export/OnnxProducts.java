@@ -15,11 +15,16 @@ import java.util.Map;
 abstract class OnnxProducts {
     final OnnxGraph graph;
     final VisionTransformer model;
-    private final List<OnnxModel.LayerValues> layers = new ArrayList<>();
+    private final List<OnnxModel.LayerValues> layers;
 
     OnnxProducts(OnnxGraph graph, VisionTransformer model) {
+        this(graph, model, new ArrayList<>());
+    }
+
+    private OnnxProducts(OnnxGraph graph, VisionTransformer model, List<OnnxModel.LayerValues> layers) {
         this.graph = graph;
         this.model = model;
+        this.layers = layers;
     }
 
     /** Where the layers are that were written so far. */
@@ -83,6 +88,11 @@ abstract class OnnxProducts {
     static final class Float32 extends OnnxProducts {
         Float32(OnnxGraph graph, VisionTransformer model) {
             super(graph, model);
+        }
+
+        /** For some layers among others that are multiplied otherwise. */
+        Float32(OnnxProducts others) {
+            super(others.graph, others.model, others.layers);
         }
 
         @Override

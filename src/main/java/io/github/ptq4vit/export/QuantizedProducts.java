@@ -23,6 +23,7 @@ final class QuantizedProducts extends OnnxProducts {
     final OperandCodes operands;
     private final WeightCodes weights;
     private final Map<String, QuantizedLayer> layers;
+    private final Float32 plain;
 
     QuantizedProducts(OnnxGraph graph, QuantizedModel quantized, OnnxOptions options) {
         super(graph, quantized.model());
@@ -30,6 +31,7 @@ final class QuantizedProducts extends OnnxProducts {
         this.operands = new OperandCodes(graph, operators);
         this.weights = new WeightCodes(graph, options);
         this.layers = quantized.byName();
+        this.plain = new Float32(this);
     }
 
     QuantizedLayer quantized(Layer layer) {
@@ -38,6 +40,9 @@ final class QuantizedProducts extends OnnxProducts {
 
     @Override
     String linear(Layer layer, String x) {
+        if (!quantized(layer).isQuantized()) {
+            return plain.linear(layer, x);
+        }
         String transformed = transformed(layer, x);
         String y = columns(layer.name(), layer, operand(layer, transformed), 0, layer.outputs());
         note(layer, x, List.of(new OnnxModel.Operand(transformed)), List.of(new OnnxModel.Operand(y)));
@@ -46,6 +51,15 @@ final class QuantizedProducts extends OnnxProducts {
 
     @Override
     Attention attention(BlockShape shape, Map<LayerRole, Layer> byRole, String input) {
+        List<Layer> products = List.of(byRole.get(LayerRole.QKV), byRole.get(LayerRole.QUERY_KEY), byRole.get(LayerRole.PROBABILITY_VALUE));
+        long quantized = products.stream().filter(layer -> quantized(layer).isQuantized()).count();
+        if (quantized == 0) {
+            return plain.attention(shape, byRole, input);
+        }
+        if (quantized < products.size()) {
+            throw new ExportException(shape.name() + ".attn: of qkv, matmul1 and matmul2 some stay float32; exported are those that"
+                    + " are quantised all together or not at all, so exclude all three or none");
+        }
         return new QuantizedAttention(this, shape, byRole, input);
     }
 
@@ -158,6 +172,6 @@ final class QuantizedProducts extends OnnxProducts {
 
     @Override
     String convolutionWeight(Layer layer) {
-        return weights.convolution(layer, quantized(layer));
+        return quantized(layer).isQuantized() ? weights.convolution(layer, quantized(layer)) : plain.convolutionWeight(layer);
     }
 }

@@ -8,8 +8,10 @@ import io.github.ptq4vit.model.Arithmetic;
 import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
+import java.util.List;
 
 /** A model on a device, float32 or quantised, ready to classify. The device stays the caller's. */
 public final class Classifier implements AutoCloseable {
@@ -35,6 +37,11 @@ public final class Classifier implements AutoCloseable {
         Scope scope = backend.scope();
         return guarded(scope, () -> new Classifier(scope, new Network(backend, scope, model.model()),
                 new QuantizedArithmetic(backend, scope, model)));
+    }
+
+    /** The same with a float32 network and its quantised layers. */
+    public static Classifier of(Backend backend, VisionTransformer network, List<QuantizedLayer> layers) {
+        return of(backend, new QuantizedModel(network, layers));
     }
 
     /** What this is a network of. */

@@ -23,7 +23,11 @@ import java.util.Optional;
  */
 public final class QuantizedArithmetic implements Arithmetic {
     private final Backend backend;
-    private final Map<String, QuantizedLayer> layers;
+    private final Scope owner;
+    private final VisionTransformer model;
+    private final Optional<Arithmetic> others;
+    private final Map<String, Layer> layers = new HashMap<>();
+    private final Map<String, Integer> tokens = new HashMap<>();
     private final Map<String, List<CodeGrid>> leftGrids = new HashMap<>();
     private final Map<String, List<CodeGrid>> rightGrids = new HashMap<>();
     private final Map<String, Backend.Linear> weights = new HashMap<>();
@@ -40,28 +44,47 @@ public final class QuantizedArithmetic implements Arithmetic {
 
     /** Prepares all weights; the scope owns them. */
     public QuantizedArithmetic(Backend backend, Scope scope, QuantizedModel quantized) {
+        this(backend, scope, quantized.model(), Optional.empty());
+        quantized.layers().forEach(this::add);
+    }
+
+    /** Of a model some of whose layers are quantised, those that are {@linkplain #add added}; the others are multiplied as given. */
+    public QuantizedArithmetic(Backend backend, Scope scope, VisionTransformer model, Arithmetic others) {
+        this(backend, scope, model, Optional.of(others));
+    }
+
+    private QuantizedArithmetic(Backend backend, Scope scope, VisionTransformer model, Optional<Arithmetic> others) {
         this.backend = backend;
-        this.layers = quantized.byName();
-        VisionTransformer model = quantized.model();
-        Map<String, Integer> tokens = new HashMap<>();
+        this.owner = scope;
+        this.model = model;
+        this.others = others;
+        model.config().layers().forEach(layer -> layers.put(layer.name(), layer));
         model.config().units().forEach(unit -> unit.layers().forEach(layer -> tokens.put(layer.name(), unit.inputTokens())));
-        for (Layer layer : model.config().layers()) {
-            QuantizedLayer q = layers.get(layer.name());
-            leftGrids.put(layer.name(), q.leftGrids());
-            rightGrids.put(layer.name(), q.rightGrids());
-            if (layer.role().isMatmul()) {
-                require(!q.left().isEmpty() && !q.right().isEmpty(), q, "a product of attention needs both operands quantised");
-            } else {
-                require(q.left().size() <= (q.input().prefixTokens() > 0 ? 2 : 1), q, "the input of a linear layer has one scale");
-                weights.put(layer.name(), weights(scope, q, layer, model));
-                inputs.put(layer.name(), input(scope, q, tokens.getOrDefault(layer.name(), 1)));
-            }
+    }
+
+    /** From now on this layer is quantised. */
+    public void add(QuantizedLayer q) {
+        Layer layer = layers.get(q.name());
+        require(layer != null, q, "the model has no such layer");
+        if (layer.role().isMatmul()) {
+            require(q.left().isEmpty() == q.right().isEmpty(), q, "a product of attention has both operands quantised or none");
+        } else {
+            require(q.left().size() <= (q.input().prefixTokens() > 0 ? 2 : 1), q, "the input of a linear layer has one scale");
+            weights.put(layer.name(), q.isQuantized() ? weights(owner, q, layer)
+                    : backend.linear(owner, model.weight(layer), model.bias(layer)));
+            inputs.put(layer.name(), input(owner, q, tokens.getOrDefault(layer.name(), 1)));
         }
+        leftGrids.put(layer.name(), q.leftGrids());
+        rightGrids.put(layer.name(), q.rightGrids());
     }
 
     @Override
     public void linear(Layer layer, View x, View y) {
         List<CodeGrid> grids = leftGrids.get(layer.name());
+        if (grids == null) {
+            others.orElseThrow().linear(layer, x, y);
+            return;
+        }
         if (grids.isEmpty()) {
             backend.linear(x, weights.get(layer.name()), y);
             return;
@@ -111,7 +134,7 @@ public final class QuantizedArithmetic implements Arithmetic {
 
     private InputData input(Scope scope, QuantizedLayer q, int tokens) {
         InputTransform transform = q.input();
-        int inputs = q.weightCodes().length / weights.get(q.name()).outputs();
+        int inputs = weights.get(q.name()).inputs();
         require(transform.factors().length == 0 || transform.factors().length == inputs, q, transform.factors().length
                 + " factors do not fit " + inputs + " inputs");
         require(inputs % transform.hadamard() == 0 && transform.prefixTokens() <= tokens, q, "its input transform does not fit "
@@ -129,10 +152,16 @@ public final class QuantizedArithmetic implements Arithmetic {
 
     @Override
     public void matmul(Layer layer, View a, View b, View c) {
-        backend.matmul(a, leftGrids.get(layer.name()), b, rightGrids.get(layer.name()), c);
+        if (leftGrids.containsKey(layer.name()) && leftGrids.get(layer.name()).isEmpty()) {
+            backend.matmul(a, b, c);
+        } else if (leftGrids.containsKey(layer.name())) {
+            backend.matmul(a, leftGrids.get(layer.name()), b, rightGrids.get(layer.name()), c);
+        } else {
+            others.orElseThrow().matmul(layer, a, b, c);
+        }
     }
 
-    private Backend.Linear weights(Scope scope, QuantizedLayer q, Layer layer, VisionTransformer model) {
+    private Backend.Linear weights(Scope scope, QuantizedLayer q, Layer layer) {
         Optional<Tensor> bias = model.bias(layer);
         byte[] codes = q.weightCodes();
         int outputs = layer.outputs();

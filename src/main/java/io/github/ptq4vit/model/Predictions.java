@@ -43,4 +43,24 @@ public final class Predictions {
         }
         return sum;
     }
+
+    /**
+     * How much less often than the expected prediction of one image the other is right, if labels come as the expected logits
+     * say: 0 for the same class, else the difference of both classes' probabilities.
+     *
+     * @param expected logits {@code [images, classes]}
+     * @param logits those that are compared, likewise
+     */
+    public static double expectedDrop(Tensor expected, Tensor logits, int image) {
+        double[] p = softmax(row(expected, image));
+        return p[best(row(expected, image))] - p[best(row(logits, image))];
+    }
+
+    private static int best(float[] logits) {
+        int best = 0;
+        for (int c = 1; c < logits.length; c++) {
+            best = logits[c] > logits[best] ? c : best;
+        }
+        return best;
+    }
 }

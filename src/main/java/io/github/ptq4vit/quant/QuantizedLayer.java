@@ -17,7 +17,7 @@ import java.util.Optional;
  * @param name timm's name of the layer
  * @param left quantisers of the left operand (input, queries, probabilities): one, or one a head, or one for most tokens and
  *     one for {@link InputTransform#prefixTokens}; none leaves it float32
- * @param right quantisers of the right operand (weight, keys, values): one, or one a group
+ * @param right quantisers of the right operand (weight, keys, values): one, or one a group; none of a layer that stays float32
  * @param weightCodes for a layer with weights their codes, {@code [outputs, inputs]}; else empty
  * @param input what happens to the left operand beside rounding
  */
@@ -31,6 +31,16 @@ public record QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> 
     /** A layer whose left operand is quantised as it is. */
     public QuantizedLayer(String name, List<Quantizer> left, List<Quantizer> right, byte[] weightCodes) {
         this(name, left, right, weightCodes, InputTransform.NONE);
+    }
+
+    /** A layer that stays float32: it has neither quantisers nor codes. */
+    public static QuantizedLayer unquantized(String name) {
+        return new QuantizedLayer(name, List.of(), List.of(), new byte[0]);
+    }
+
+    /** Whether anything of it is quantised. */
+    public boolean isQuantized() {
+        return !right.isEmpty();
     }
 
     /** The same with other codes. */

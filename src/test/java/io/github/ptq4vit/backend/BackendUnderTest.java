@@ -11,8 +11,9 @@ import java.util.stream.Stream;
 /** A backend that has to keep the contract. */
 public record BackendUnderTest(String name, Supplier<Backend> open) {
 
+    /** All of them; only the CUDA backend if {@code -Dptq4vit.tests.backends=cuda} says so, for those who have a GPU for some minutes. */
     static Stream<BackendUnderTest> all() {
-        return Stream.concat(Stream.of(
+        return System.getProperty("ptq4vit.tests.backends", "all").equals("cuda") ? gpus() : Stream.concat(Stream.of(
                 new BackendUnderTest("plain", PlainBackend::new), new BackendUnderTest("least", LeastBackend::new),
                 new BackendUnderTest("cpu", () -> new CpuBackend(2)),
                 new BackendUnderTest("cpu, float products", () -> CpuBackend.withFloatProducts(2))), gpus());

@@ -35,7 +35,7 @@ class EveryKernelTest {
         return BackendUnderTest.gpus();
     }
 
-    @ParameterizedTest(name = "{0}")
+    @ParameterizedTest(name = "{0}", allowZeroInvocations = true)
     @MethodSource("gpus")
     void everyKernelIsLaunchedAndGivesWhatIsRight(BackendUnderTest gpu) {
         try (LaunchedKernels launched = LaunchedKernels.noted(); CudaBackend backend = (CudaBackend) gpu.open().get()) {
@@ -58,7 +58,7 @@ class EveryKernelTest {
     }
 
     /** But for the gradient of GELU, whose approximations a device chooses. */
-    @ParameterizedTest(name = "compute capability {0}")
+    @ParameterizedTest(name = "compute capability {0}", allowZeroInvocations = true)
     @MethodSource("targets")
     void ptxAndSourcesGiveTheSameBits(int capability) {
         Map<String, double[]> ptx = results(capability, true);
@@ -72,7 +72,7 @@ class EveryKernelTest {
     }
 
     /** But for those that only arrays of more than 2^32 elements come to; the emulator's own tests try them. */
-    @ParameterizedTest(name = "compute capability {0}")
+    @ParameterizedTest(name = "compute capability {0}", allowZeroInvocations = true)
     @MethodSource("targets")
     void everyInstructionOfThePtxIsExecuted(int capability) {
         EmulatedGpu gpu = new EmulatedGpu();
@@ -87,7 +87,7 @@ class EveryKernelTest {
     }
 
     /** The inference path. Launches that shared memory serves with conflicts, or that touch more memory than they need, are slow. */
-    @ParameterizedTest(name = "compute capability {0}")
+    @ParameterizedTest(name = "compute capability {0}", allowZeroInvocations = true)
     @MethodSource("targets")
     void whatBoundsAKernelIsNotWasted(int capability) {
         EmulatedGpu gpu = new EmulatedGpu();
@@ -221,7 +221,8 @@ class EveryKernelTest {
                     grids.rightGrids(BITS, 0, 1), c), 2, 3, 33, 29));
         }
         CodeGrid levels = CodesContractTest.levels().get(0);
-        for (CodeGrid grid : List.of(CodesContractTest.uniform(32, 0.05f), levels, levels.with(RowScale.SUM))) {
+        CodeGrid ranges = CodesContractTest.uniform(8, 1f / 15).with(RowScale.RANGE);
+        for (CodeGrid grid : List.of(CodesContractTest.uniform(32, 0.05f), levels, levels.with(RowScale.SUM), ranges)) {
             all.put("decoded, " + grid.rows() + ", " + grid.table().isPresent(), side -> result(side,
                     y -> side.backend.decoded(magnitudes(side, 13, 97), grid, y), 13, 97));
         }
@@ -244,6 +245,11 @@ class EveryKernelTest {
             all.put("product of levels, rows divided by sums, of " + n, side -> result(side, c -> side.backend.matmul(
                     magnitudes(side, 2, 3, n, 45), List.of(levels.with(RowScale.SUM)), side.normal(2, 2, 3, 45, 29),
                     List.of(CodesContractTest.uniform(32, 0.1f)), c), 2, 3, n, 29));
+        }
+        for (boolean transposed : new boolean[] {true, false}) {
+            all.put("product of rows and columns with ranges of their own, " + transposed, side -> result(side, c -> side.backend.matmul(
+                    side.normal(1, 2, 3, 33, 45), List.of(ranges), transposed ? side.normal(2, 2, 3, 29, 45).transpose()
+                            : side.normal(2, 2, 3, 45, 29), List.of(ranges), c), 2, 3, 33, 29));
         }
         all.put("product without cuBLAS", side -> result(side, c -> side.backend.matmul(side.normal(1, 3, 37, 45),
                 side.normal(2, 3, 45, 29), c), 3, 37, 29));

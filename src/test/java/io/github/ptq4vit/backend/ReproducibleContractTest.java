@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.cpu.CpuBackend;
@@ -13,10 +14,12 @@ import java.util.Random;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.Function;
 import java.util.function.IntToDoubleFunction;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Reproducible operations give the same bits on every backend, and what they should up to a few roundings. */
 @EveryBackend
@@ -125,7 +128,9 @@ class ReproducibleContractTest {
         random.nextBytes(codes);
         for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f),
                 CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false), CodesContractTest.levels().get(0),
-                CodesContractTest.levels().get(1))) {
+                CodesContractTest.levels().get(1), CodesContractTest.uniform(8, 1f / 15).with(RowScale.RANGE),
+                CodesContractTest.uniform(128, 1f / 255).with(RowScale.RANGE),
+                CodesContractTest.levels().get(0).with(RowScale.RANGE))) {
             for (boolean bias : new boolean[] {true, false}) {
                 sameBits(side -> {
                     Optional<Tensor> b = side.bias(bias, outputs);
@@ -139,15 +144,21 @@ class ReproducibleContractTest {
         CodeGrid uniform = CodesContractTest.uniform(128, 0.0213f);
         CodeGrid twin = CodesContractTest.softmaxTwin(128, 3, false);
         CodeGrid levels = CodesContractTest.levels().get(0);
+        CodeGrid ranges = CodesContractTest.uniform(8, 1f / 15).with(RowScale.RANGE);
         for (List<CodeGrid> left : List.of(List.of(uniform), List.of(twin), List.of(levels), List.of(uniform.with(RowScale.SUM)),
                 List.of(twin.with(RowScale.SUM)), List.of(levels.with(RowScale.SUM)),
-                List.of(levels.with(RowScale.SUM), twin, twin.with(RowScale.SUM)))) {
-            sameBits(side -> {
-                View c = side.scope.floats(2, 3, rows, outputs);
-                side.backend.matmul(side.normal(1, 2, 3, rows, inputs), left, side.normal(2, 2, 3, outputs, inputs).transpose(),
-                        List.of(CodesContractTest.uniform(128, 0.0257f)), c);
-                return c;
-            });
+                List.of(levels.with(RowScale.SUM), twin, twin.with(RowScale.SUM)),
+                List.of(ranges), List.of(levels.with(RowScale.RANGE)), List.of(ranges, uniform, uniform.with(RowScale.SUM)))) {
+            for (CodeGrid right : List.of(CodesContractTest.uniform(128, 0.0257f), ranges)) {
+                for (boolean transposed : new boolean[] {true, false}) {
+                    sameBits(side -> {
+                        View c = side.scope.floats(2, 3, rows, outputs);
+                        View b = transposed ? side.normal(2, 2, 3, outputs, inputs).transpose() : side.normal(2, 2, 3, inputs, outputs);
+                        side.backend.matmul(side.normal(1, 2, 3, rows, inputs), left, b, List.of(right), c);
+                        return c;
+                    });
+                }
+            }
         }
     }
 
@@ -173,12 +184,54 @@ class ReproducibleContractTest {
     void whatCodesStandFor(int rows, int columns) {
         for (CodeGrid grid : List.of(CodesContractTest.uniform(128, 0.0213f), CodesContractTest.softmaxTwin(8, 3, false),
                 CodesContractTest.softmaxTwin(8, 3, true), CodesContractTest.levels().get(0), CodesContractTest.levels().get(1))) {
-            for (RowScale scale : List.of(RowScale.NONE, RowScale.SUM)) {
+            for (RowScale scale : grid.ranges().size() == 1 || grid.table().isPresent() ? RowScale.values()
+                    : new RowScale[] {RowScale.NONE, RowScale.SUM}) {
                 sameBits(side -> {
                     View y = side.scope.floats(rows, columns);
                     side.backend.decoded(side.normal(1, rows, columns), grid.with(scale), y);
                     return y;
                 });
+            }
+        }
+    }
+
+    /** Nothing of a row whose range is not finite stands for a number, wherever the warps of a GPU meet what is not finite. */
+    @ParameterizedTest(name = "{0}")
+    @ValueSource(floats = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY})
+    void rowsWithRangesThatAreNotFinite(float number) {
+        for (CodeGrid grid : List.of(CodesContractTest.uniform(8, 1f / 15).with(RowScale.RANGE),
+                CodesContractTest.uniform(128, 1f / 255).with(RowScale.RANGE), CodesContractTest.levels().get(0).with(RowScale.RANGE))) {
+            for (int at : new int[] {0, 31, 32, 69}) {
+                float[] numbers = new float[3 * 70];
+                IntStream.range(0, numbers.length).forEach(i -> numbers[i] = i % 13 - 6);
+                numbers[70 + at] = number;
+                Function<Side, View> decoded = side -> {
+                    View x = side.upload(Tensor.of(Shape.of(3, 70), numbers));
+                    side.backend.decoded(x, grid, x);
+                    return x;
+                };
+                Function<Side, View> product = side -> {
+                    View y = side.scope.floats(1, 1, 3, 5);
+                    side.backend.matmul(side.upload(Tensor.of(Shape.of(1, 1, 3, 70), numbers)), List.of(grid),
+                            side.normal(2, 1, 1, 70, 5), List.of(CodesContractTest.uniform(128, 0.0257f)), y);
+                    return y;
+                };
+                Function<Side, View> ofColumns = side -> {
+                    View y = side.scope.floats(1, 1, 3, 5);
+                    side.backend.matmul(side.normal(2, 1, 1, 5, 70), List.of(CodesContractTest.uniform(128, 0.0257f)),
+                            side.upload(Tensor.of(Shape.of(1, 1, 3, 70), numbers)).transpose(), List.of(grid), y.transpose());
+                    return y;
+                };
+                List<Function<Side, View>> operations = grid.table().isPresent() ? List.of(decoded, product)
+                        : List.of(decoded, product, ofColumns);
+                for (Function<Side, View> operation : operations) {
+                    double[] y = Side.run(backend, operation);
+                    int row = y.length / 3;
+                    for (int i = 0; i < y.length; i++) {
+                        assertEquals(i / row == 1, Double.isNaN(y[i]), grid + ": " + Arrays.toString(y));
+                    }
+                    sameBits(operation);
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -112,15 +113,15 @@ class BestConfigTest {
         }
     }
 
-    static Stream<BackendUnderTest> gpus() {
-        return BackendUnderTest.quickGpus();
+    static Stream<Arguments> gpus() {
+        return BackendUnderTest.quickGpus().flatMap(gpu -> Stream.of(ActivationScales.values()).map(scales -> Arguments.of(gpu, scales)));
     }
 
-    @ParameterizedTest(name = "{0}")
+    @ParameterizedTest(name = "{0}, {1}", allowZeroInvocations = true)
     @MethodSource("gpus")
-    void aGpuFindsWhatIsAsGood(BackendUnderTest gpu) {
+    void aGpuFindsWhatIsAsGood(BackendUnderTest gpu, ActivationScales activations) {
         VisionTransformer model = RandomVit.of(architectures().get(0), 1);
-        BestConfig recipe = BestConfig.of(new BitWidths(6, 6));
+        BestConfig recipe = BestConfig.of(new BitWidths(6, 6)).withActivations(activations);
         try (Backend cpu = Backends.open("cpu"); Backend backend = gpu.open().get()) {
             double onGpu = divergence(cpu, model, calibrated(backend, model, recipe));
             double onCpu = divergence(cpu, model, calibrated(cpu, model, recipe));
@@ -195,6 +196,68 @@ class BestConfigTest {
             double chosen = costs.stream().mapToDouble(cost -> cost.at(free.of(cost.layer()).weights(), free.of(cost.layer()).activations()))
                     .sum();
             assertTrue(chosen <= uniform, chosen + " against " + uniform);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void extensionsOfThePaperHaveMoreGroupsAndAreCalculatedWith(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        CalibrationConfig paper = CalibrationConfig.ptq4vit(new BitWidths(4, 6));
+        Map<String, Layer> byName = config.layers().stream().collect(Collectors.toMap(Layer::name, layer -> layer));
+        try (Backend backend = Backends.open("cpu")) {
+            QuantizedModel extended = calibrated(backend, model, paper.withExtensions(EnumSet.allOf(Extension.class)));
+            for (QuantizedLayer layer : extended.layers()) {
+                Layer of = byName.get(layer.name());
+                assertEquals(of.role().isMatmul() ? layer.left().size() : of.outputs(), layer.right().size(), layer.name());
+            }
+            // more groups do no harm beyond chance
+            QuantizedModel channelwise = calibrated(backend, model, paper.withExtensions(EnumSet.of(Extension.CHANNELWISE_WEIGHTS)));
+            assertTrue(divergence(backend, model, channelwise) < 2 * divergence(backend, model, calibrated(backend, model, paper)));
+            assertTrue(divergence(backend, model, extended) < 2 * divergence(backend, model, channelwise));
+        }
+    }
+
+    @Test
+    void aMaximalDropIsKeptAndASmallerOneTakesMoreBits() {
+        Architecture config = architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 1);
+        Tensor pixels = images(config).pixels();
+        try (Backend backend = Backends.open("cpu")) {
+            Tensor expected = logitsTensor(backend, model, pixels);
+            long fewest = 0;
+            for (double points : new double[] {20, 0}) {
+                CalibrationResult result = Calibrator.of(model).on(backend).config(BestConfig.of(new BitWidths(8, 8))
+                        .withTarget(Optional.of(new BitTarget.MaxDrop(points)))).run(images(config));
+                try (Classifier classifier = Classifier.of(backend, new QuantizedModel(result.network(), result.layers()))) {
+                    Tensor found = classifier.logits(pixels);
+                    double drop = 100 * IntStream.range(0, IMAGES).mapToDouble(i -> Predictions.expectedDrop(expected, found, i)).average()
+                            .orElseThrow();
+                    assertTrue(drop <= points, drop + " points");
+                }
+                long bits = result.layers().stream().filter(layer -> layer.weightCodes().length > 0)
+                        .mapToLong(layer -> (long) layer.weightCodes().length * layer.right().get(0).bits()).sum();
+                assertTrue(bits >= fewest, bits + " bits");
+                fewest = bits;
+            }
+        }
+    }
+
+    @Test
+    void costsOfTheRunAreThoseOfItsLayers() {
+        Architecture config = architectures().get(0);
+        VisionTransformer model = RandomVit.of(config, 1);
+        String poor = "blocks.0.mlp.fc1";
+        BestConfig recipe = BestConfig.of(new BitWidths(8, 8));
+        BestConfig planned = recipe.withPlan(recipe.plan().with(Map.of(poor, new BitWidths(2, 2))));
+        try (Backend backend = Backends.open("cpu")) {
+            for (Recipe one : List.of(planned, CalibrationConfig.ptq4vit(new BitWidths(4, 4)), CalibrationConfig.base(new BitWidths(4, 4)))) {
+                Map<String, Double> costs = Calibrator.of(model).on(backend).config(one).run(images(config)).costs();
+                assertEquals(config.layers().stream().map(Layer::name).collect(Collectors.toSet()), costs.keySet());
+                double sum = costs.values().stream().mapToDouble(Double::doubleValue).sum();
+                assertEquals(one.preset().equals("base"), Double.isNaN(sum));
+                assertTrue(one != planned || costs.get(poor) > sum / 2, costs.toString());
+            }
         }
     }
 

@@ -357,7 +357,7 @@ class CalibrationTest {
     private static CalibrationConfig with(double alpha, double beta, int candidates, int rounds) {
         CalibrationConfig c = CalibrationConfig.base(BITS);
         return new CalibrationConfig(c.preset(), c.bits(), c.metric(), c.gradients(), c.draws(), c.twin(), c.twinRule(),
-                c.channelwisePatches(), alpha, beta, candidates, rounds, c.lossCheck(), c.search(), c.seed());
+                c.channelwisePatches(), alpha, beta, candidates, rounds, c.lossCheck(), c.search(), c.seed(), c.extensions());
     }
 
     private static void refused(org.junit.jupiter.api.function.Executable what, String... words) {

@@ -86,8 +86,7 @@ class CalibrationsTest {
             if (fine < coarse / 10) {
                 cheaper.add(layer.layer().name());
             }
-            boolean embedding = layer.layer().role() == LayerRole.PATCH_EMBEDDING;
-            return layer.quantized(embedding ? List.of() : List.of(left), List.of(right), Rounding.NEAREST);
+            return quantized(layer, 8);
         });
         List<String> names = config.layers().stream().map(Layer::name).toList();
         assertEquals(names, layers.stream().map(QuantizedLayer::name).toList());
@@ -104,6 +103,12 @@ class CalibrationsTest {
             }
             assertTrue(error > 0 && error < 0.02 * power, config.name() + ": " + error / power);
         }
+    }
+
+    /** By the scales that cover all numbers; the patch embedding's input stays in float32. */
+    static QuantizedLayer quantized(ObservedLayer layer, int bits) {
+        return layer.quantized(layer.layer().role() == LayerRole.PATCH_EMBEDDING ? List.of() : List.of(covering(layer.left(), bits)),
+                List.of(covering(layer.right(), bits)), Rounding.NEAREST);
     }
 
     private static double weighted(Tensor output, Tensor candidate, Tensor gradients) {

@@ -88,9 +88,20 @@ class CommandsTest extends TinyInput {
                 assertEquals(8, layer.required("weight").required("bits").intValue());
             }
         }
+        Path partly = folder.resolve("partly");
+        JsonNode made = json(calibrate(partly, "--preset", "best", "--w-bits", 3, "--a-bits", 3, "--count", 6, "--exclude",
+                "head,blocks.0.mlp.fc1,blocks.0.attn,patch_embed", "--json"));
+        assertEquals("none", new JsonMapper().readTree(partly.resolve("manifest.json").toFile()).required("layers").get(0)
+                .required("weight").required("kind").asText());
+        JsonNode evaluated = json(CommandLineRun.of("evaluate", "--model", partly, "--against", model, "--images", images,
+                "--labels", labels, "--json"));
+        assertEquals(made.required("divergence").doubleValue(), evaluated.required("divergence").doubleValue(), 1e-6);
+        CommandLineRun.of("export", "--model", partly, "--format", "onnx", "--out", folder.resolve("partly.onnx")).succeeded();
+        assertTrue(calibrate(folder.resolve("poor"), "--preset", "best", "--count", 6, "--keep", "blocks.0.mlp.fc1=2").succeeded().err()
+                .contains("blocks.0.mlp.fc1 alone causes"));
         Object[] usual = {"calibrate", "--model", model, "--images", images, "--preset", "best"};
-        for (Object[] wrong : new Object[][] {{"--keep", "mlp.fc3=8", "mlp.fc"}, {"--keep", "head=9", "from 2 to 8"},
-            {"--avg-bits", "1.5", "from 2 to 8"}, {"--size", "3 apples", "3MB"}, {"--plan", "edges", "edges8"}}) {
+        for (Object[] wrong : new Object[][] {{"--keep", "mlp.fc3=8", "mlp.fc"}, {"--keep", "head=9", "from 2 to 8"}, {"--exclude", "heads", "head"},
+            {"--avg-bits", "1.5", "from 2 to 8"}, {"--max-drop", "-1", "from 0 to 100"}, {"--size", "3 apples", "3MB"}, {"--plan", "edges", "edges8"}}) {
             CommandLineRun.of(Stream.concat(Arrays.stream(usual), Arrays.stream(wrong).limit(2)).toArray()).failed(2, wrong[2]);
         }
         CommandLineRun tooSmall = CommandLineRun.of(Stream.concat(Arrays.stream(usual), Stream.of("--count", 6, "--size", "1kB", "--out",

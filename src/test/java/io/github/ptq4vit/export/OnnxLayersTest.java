@@ -16,6 +16,7 @@ import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
 import io.github.ptq4vit.inference.Classifier;
 import io.github.ptq4vit.model.Architecture;
+import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.SmallArchitectures;
 import io.github.ptq4vit.model.VisionTransformer;
@@ -24,6 +25,8 @@ import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.TwinRule;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -81,6 +84,28 @@ class OnnxLayersTest {
         CalibrationResult result = Calibrator.of(RandomVit.of(config, 1)).on(backend).config(BestConfig.of(bits))
                 .run(new CalibrationImages(List.of("a", "b", "c", "d"), RandomVit.images(config, 4, 2)));
         agree(new QuantizedModel(result.network(), result.layers()), bits);
+    }
+
+    @ParameterizedTest
+    @MethodSource("architectures")
+    void layersThatStayFloat32AgreeAmongOthers(Architecture config) throws OrtException {
+        Set<String> excluded = Stream.of("patch_embed", "0.attn", "mlp.fc1", "head").flatMap(name -> config.layersNamed(name).stream())
+                .map(Layer::name).collect(Collectors.toSet());
+        BestConfig recipe = BestConfig.of(new BitWidths(4, 4));
+        VisionTransformer model = RandomVit.of(config, 1);
+        CalibrationImages images = new CalibrationImages(List.of("a", "b", "c", "d"), RandomVit.images(config, 4, 2));
+        CalibrationResult result = Calibrator.of(model).on(backend).config(recipe.withPlan(recipe.plan().without(excluded))).run(images);
+        assertEquals(excluded, result.layers().stream().filter(layer -> !layer.isQuantized()).map(QuantizedLayer::name)
+                .collect(Collectors.toSet()));
+        QuantizedModel quantized = new QuantizedModel(result.network(), result.layers());
+        for (OnnxOptions.Target target : OnnxOptions.Target.values()) {
+            ExportedLayers.compare(backend, quantized, OnnxModel.of(quantized, new OnnxOptions(OnnxOptions.USUAL,
+                    OnnxOptions.WeightType.INT8, target)), RandomVit.images(config, IMAGES, 5));
+        }
+        Set<String> one = Set.of(config.layersNamed("0.attn.matmul1").get(0).name());
+        CalibrationResult torn = Calibrator.of(model).on(backend).config(recipe.withPlan(recipe.plan().without(one))).run(images);
+        assertTrue(assertThrows(ExportException.class, () -> OnnxModel.of(new QuantizedModel(torn.network(), torn.layers()),
+                new OnnxOptions(OnnxOptions.USUAL, OnnxOptions.WeightType.INT8))).getMessage().contains("exclude all three or none"));
     }
 
     @Test

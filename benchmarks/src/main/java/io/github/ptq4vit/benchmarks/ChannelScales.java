@@ -2,6 +2,7 @@ package io.github.ptq4vit.benchmarks;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
+import io.github.ptq4vit.backend.Distance;
 import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.Scope;
 import java.lang.management.ManagementFactory;
@@ -48,7 +49,7 @@ public final class ChannelScales {
 
     private static double milliseconds(Backend backend, String shape, int groups) {
         try (Scope scope = backend.scope()) {
-            ScoringCase scoring = ScoringCase.of(backend, scope, shape, 1, Operand.RIGHT, groups);
+            ScoringCase scoring = ScoringCase.of(backend, scope, shape, 1, Operand.RIGHT, Distance.SQUARED, false, groups);
             long start = processorTime();
             scoring.score();
             return (processorTime() - start) / 1e6;

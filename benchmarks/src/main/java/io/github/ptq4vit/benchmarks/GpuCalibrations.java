@@ -31,8 +31,10 @@ public final class GpuCalibrations {
     private static final List<String> SEARCHES = List.of("exhaustive", "progressive");
     private static final List<String> FORWARDED = List.of("ptq4vit.cuda.libraries", "java.awt.headless");
 
+    /** After the first, and beside one in which kernels are timed: a GPU may be there for ten minutes. */
+    private static final int RUNS = 1;
+
     private final Path folder;
-    private final int runs;
 
     private record Case(Architecture config, int heads, int images) {
         static Case known(String name, int heads, int images) {
@@ -51,9 +53,8 @@ public final class GpuCalibrations {
         }
     }
 
-    private GpuCalibrations(Path folder, int runs) {
+    private GpuCalibrations(Path folder) {
         this.folder = folder;
-        this.runs = runs;
     }
 
     /** Runs it; the exit code is 1 if a calibration failed, after which the other models still had their turn. */
@@ -67,7 +68,7 @@ public final class GpuCalibrations {
                 ? List.of(new Case(new VitConfig("small", 16, 8, 3, 24, 1, 3, 48, 5, false, 1e-6f), 3, 2))
                 : List.of(Case.known("vit_base_patch16_224", 12, 32), Case.known("deit_small_patch16_224", 6, 32),
                         Case.known("vit_base_patch16_384", 12, 128));
-        GpuCalibrations benchmark = new GpuCalibrations(Path.of(args[0]), small ? 1 : 3);
+        GpuCalibrations benchmark = new GpuCalibrations(Path.of(args[0]));
         row("Random weights and images. The whole process starts Java, reads weights and images, decodes these, loads the kernels,"
                 + " calibrates and writes. In the first run the driver translates the kernels, later it has them in its cache."
                 + " Stages are the host's: one that waits for results waits for earlier ones too. The GPU's idle share is"
@@ -98,7 +99,7 @@ public final class GpuCalibrations {
             deleteAll(home.resolve("driver-cache"));
             print(search, "first", calibrate(model, home, search, List.of()));
             warm.put(search, new ArrayList<>());
-            for (int run = 0; run < runs; run++) {
+            for (int run = 0; run < RUNS; run++) {
                 warm.get(search).add(calibrate(model, home, search, List.of()));
                 print(search, run == 0 ? "second" : "again", warm.get(search).get(run));
             }

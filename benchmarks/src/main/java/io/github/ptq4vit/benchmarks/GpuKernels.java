@@ -8,7 +8,12 @@ import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.backend.cuda.CudaBackend;
 import io.github.ptq4vit.backend.cuda.CudaSettings;
+import io.github.ptq4vit.benchmarks.KernelCases.Extent;
+import io.github.ptq4vit.benchmarks.Predictions.Prediction;
 import io.github.ptq4vit.tensor.Tensor;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -20,7 +25,7 @@ import java.util.stream.IntStream;
  * Speed of the CUDA backend's kernels beside what bounds them; Markdown on standard output. Times are medians of the device's
  * events, inputs are larger than the L2, which is emptied before each run.
  *
- * <p>Arguments: {@code --small} for sizes that an emulated device can do.
+ * <p>Arguments: {@code --small} for sizes that an emulated device can do, {@code --predicted FILE} for what {@link KernelCounts} printed.
  */
 public final class GpuKernels {
     private static final int COLUMNS = 768;
@@ -43,16 +48,25 @@ public final class GpuKernels {
     }
 
     /** Runs it. */
-    public static void main(String[] args) {
-        if (!List.of().equals(Arrays.stream(args).filter(arg -> !arg.equals("--small")).toList())) {
-            System.err.println("usage: GpuKernels [--small]");
+    public static void main(String[] args) throws IOException {
+        List<String> rest = new ArrayList<>(Arrays.asList(args));
+        boolean small = rest.remove("--small");
+        if (!rest.isEmpty() && (rest.size() != 2 || !rest.get(0).equals("--predicted"))) {
+            System.err.println("usage: GpuKernels [--small] [--predicted FILE]");
             System.exit(2);
         }
         System.setProperty("ptq4vit.cuda.timing", "true");
-        boolean small = args.length > 0;
         try (CudaBackend backend = new CudaBackend(CudaSettings.standard())) {
             try (Scope scope = backend.scope()) {
-                new GpuKernels(backend, scope, small).all();
+                GpuKernels kernels = new GpuKernels(backend, scope, small);
+                kernels.device();
+                kernels.candidates();
+                if (!rest.isEmpty()) {
+                    kernels.besidePredictions(Path.of(rest.get(1)));
+                }
+                kernels.elementwise();
+                kernels.products("float32 products, " + (backend.device().device().contains("cuBLAS ") ? "by cuBLAS, full float32"
+                        : "there is no cuBLAS"));
             }
         }
         try (CudaBackend backend = CudaBackend.withoutBlas(CudaSettings.standard())) {
@@ -63,15 +77,32 @@ public final class GpuKernels {
         new CudnnComparison(small).print();
     }
 
-    private void all() {
+    private void device() {
         row("Device: %s; compute capability %.1f, %d multiprocessors, at most %.0f MHz, L2 %.1f MiB%s", facts.name(),
                 facts.capability() / 10.0, facts.multiprocessors(), facts.clock() / 1e6, facts.cacheBytes() / 1048576.0,
                 facts.real() ? "." : ". **Emulated: all numbers below are without meaning.**");
         row("Peaks are multiprocessors x highest clock x operations in a clock; under load the clock may be lower.");
-        candidates();
-        elementwise();
-        products("float32 products, " + (backend.device().device().contains("cuBLAS ") ? "by cuBLAS, full float32"
-                : "there is no cuBLAS"));
+    }
+
+    private void besidePredictions(Path file) throws IOException {
+        Predictions predictions = new Predictions(file, facts.name());
+        title("each kernel beside its prediction for " + predictions.card(), "| kernel | shape | predicted (ms) | bound by | measured (ms) |"
+                + " measured to predicted | TOP/s |");
+        Extent extent = small ? Extent.SMALL : Extent.WHOLE;
+        KernelCases.each(backend, extent, each -> beside(each, predictions.of(each.entry(), each.shape())));
+        ProductCases.each(backend, extent, each -> beside(each, predictions.of(each.entry(), each.shape())));
+    }
+
+    private void beside(KernelCases.Case of, Optional<Prediction> predicted) {
+        double seconds = KernelClock.median(clock.kernels(of.run()), of.entry()::equals);
+        // on some devices, and at small sizes, another kernel does the work
+        if (seconds > 0) {
+            row("| `%s` | %s | %s | %s | %.4f | %s | %s |", of.entry(), of.shape(),
+                    predicted.map(p -> String.format(Locale.ROOT, "%.3f", p.milliseconds())).orElse(""),
+                    predicted.map(Prediction::bound).orElse(""), 1e3 * seconds,
+                    predicted.map(p -> String.format(Locale.ROOT, "%.2f", 1e3 * seconds / p.milliseconds())).orElse(""),
+                    of.operations() > 0 && !small ? String.format(Locale.ROOT, "%.1f", 1e-12 * of.operations() / seconds) : "");
+        }
     }
 
     private void candidates() {

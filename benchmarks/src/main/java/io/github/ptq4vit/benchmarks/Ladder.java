@@ -5,9 +5,11 @@ import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Backends;
 import io.github.ptq4vit.calibrate.ActivationScales;
 import io.github.ptq4vit.calibrate.BestConfig;
+import io.github.ptq4vit.calibrate.CalibrationConfig;
 import io.github.ptq4vit.calibrate.CalibrationImages;
 import io.github.ptq4vit.calibrate.CalibrationResult;
 import io.github.ptq4vit.calibrate.Calibrator;
+import io.github.ptq4vit.calibrate.Extension;
 import io.github.ptq4vit.calibrate.Ingredient;
 import io.github.ptq4vit.calibrate.Recipe;
 import io.github.ptq4vit.evaluate.Ranks;
@@ -25,6 +27,7 @@ import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
@@ -32,6 +35,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -43,7 +47,8 @@ import java.util.stream.IntStream;
  *
  * Bits are such as {@code 4/4,4/8}, seeds such as {@code 0,1,2}; variants are names of presets, {@code dynamic} for {@code best}
  * with dynamic activations, {@code best-INGREDIENT} or {@code dynamic-INGREDIENT} for one left out, and {@code each} for all of
- * {@code best}'s; {@code best+NAME=W/A} gives layers of that name other bit widths, as often as wanted.
+ * {@code best}'s; {@code best+NAME=W/A} gives layers of that name other bit widths, as often as wanted; {@code
+ * ptq4vit:EXTENSION:...} goes beyond the paper.
  */
 public final class Ladder {
     private static final int CALIBRATION = 32;
@@ -117,7 +122,9 @@ public final class Ladder {
         String[] exceptions = variant.split("\\+");
         String[] parts = exceptions[0].split("-");
         if (!parts[0].equals("best") && !parts[0].equals("dynamic")) {
-            return Recipe.preset(variant, bits);
+            String[] preset = variant.split(":");
+            return CalibrationConfig.preset(preset[0], bits).withExtensions(Arrays.stream(preset).skip(1)
+                    .map(name -> Extension.valueOf(name.toUpperCase(Locale.ROOT))).collect(Collectors.toSet()));
         }
         Set<Ingredient> without = EnumSet.noneOf(Ingredient.class);
         for (int i = 1; i < parts.length; i++) {

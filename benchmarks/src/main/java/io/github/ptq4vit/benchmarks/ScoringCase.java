@@ -32,15 +32,16 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
      * @param images of attention, which share the batch
      */
     static ScoringCase of(Backend backend, Scope scope, String shape, int images, Operand searched) {
-        return of(backend, scope, shape, images, searched, 1);
+        return of(backend, scope, shape, images, searched, Distance.SQUARED, false, 1);
     }
 
     /**
-     * The same with a scale for each group of columns.
+     * The same with another distance, of a left operand that stays in float32, as pixels do, or with a scale for each group of columns.
      *
      * @param columnGroups of a linear layer whose right operand is searched; else 1
      */
-    static ScoringCase of(Backend backend, Scope scope, String shape, int images, Operand searched, int columnGroups) {
+    static ScoringCase of(Backend backend, Scope scope, String shape, int images, Operand searched, Distance distance,
+            boolean floatLeft, int columnGroups) {
         int[] sizes = Arrays.stream(shape.split("x")).mapToInt(Integer::parseInt).toArray();
         boolean attention = sizes.length == 4;
         int batch = attention ? sizes[0] : 1;
@@ -54,7 +55,7 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
         View weight = upload(backend, scope, RandomNumbers.squares(3, 1e-3, batch, n, m));
         int heads = attention ? batch / images : 1;
         MatmulProblem problem = new MatmulProblem(left, right, output, Optional.of(weight), Optional.empty(), heads, columnGroups,
-                Distance.SQUARED);
+                distance);
         double largestLeft = 4.5;
         double largestRight = attention ? 4.5 : 0.2;
         boolean searchesLeft = searched == Operand.LEFT;
@@ -64,7 +65,7 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
                     Math.max(heads, columnGroups)));
         }
         return new ScoringCase(backend.scoring(scope, problem), problem, searched,
-                grids(searchesLeft ? largestRight : largestLeft, 1, heads), candidates);
+                floatLeft ? List.of() : grids(searchesLeft ? largestRight : largestLeft, 1, heads), candidates);
     }
 
     private static View upload(Backend backend, Scope scope, Tensor numbers) {

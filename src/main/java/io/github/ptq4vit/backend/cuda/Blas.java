@@ -33,8 +33,9 @@ final class Blas implements AutoCloseable {
         CudaErrors.checkBlas(JCublas2.cublasCreate(handle), "Opening cuBLAS on " + device.words());
         try {
             CudaErrors.checkBlas(JCublas2.cublasSetStream(handle, new cudaStream_t(device.stream())), "Giving cuBLAS a stream");
+            // the default computes float32 products in at least float32
             CudaErrors.checkBlas(JCublas2.cublasSetMathMode(handle, device.settings().tf32()
-                    ? cublasMath.CUBLAS_TF32_TENSOR_OP_MATH : cublasMath.CUBLAS_PEDANTIC_MATH), "Setting cuBLAS's precision");
+                    ? cublasMath.CUBLAS_TF32_TENSOR_OP_MATH : cublasMath.CUBLAS_DEFAULT_MATH), "Setting cuBLAS's precision");
         } catch (RuntimeException e) {
             close();
             throw e;

@@ -369,13 +369,13 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
     public void decoded(View x, CodeGrid grid, View y) {
         Checks.rows(x, y);
         try (CudaScope scope = new CudaScope(device.memory())) {
-            long grids = GridTable.upload(device, scope, List.of(grid));
-            if (grid.rows() == RowScale.SUM) {
-                device.launch(Kernel.DECODE_ROWS_F32).view(x).view(y).count(rows(x)).integer(x.size(-1))
-                        .address(grids).overRows(rows(x));
-            } else {
+            long grids = GridTable.upload(device, scope, List.of(grid.requireRows(RowScale.SUM, RowScale.RANGE)));
+            if (grid.rows() == RowScale.NONE) {
                 device.launch(Kernel.DECODE_DENSE_F32).view(x).view(y).count(x.elements()).address(grids)
                         .over(vectors(x));
+            } else {
+                device.launch(grid.rows() == RowScale.SUM ? Kernel.DECODE_ROWS_F32 : Kernel.DECODE_RANGES_F32).view(x)
+                        .view(y).count(rows(x)).integer(x.size(-1)).address(grids).overRows(rows(x));
             }
         }
     }

@@ -4,12 +4,14 @@ import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.View;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntSupplier;
+import java.util.function.ToIntFunction;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
@@ -43,6 +45,11 @@ final class CudaDevice implements AutoCloseable {
     private final CUstream stream = new CUstream();
     private final CUmodule module = new CUmodule();
     private final Map<Kernel, CUfunction> functions = new EnumMap<>(Kernel.class);
+    /**
+     * Outside of Java's heap. A launch waits while the driver's queue is full, and JCuda pins arrays of the heap for as long, which
+     * no garbage collection of any thread could then start.
+     */
+    private final ByteBuffer parameters = ByteBuffer.allocateDirect(Launch.MOST_PARAMETER_BYTES);
     private final int driver;
     private final String name;
     private final int capability;
@@ -189,6 +196,14 @@ final class CudaDevice implements AutoCloseable {
             throw new BackendException(what + " " + words() + " failed: " + CudaErrors.words(result) + "; last launched: "
                     + lastLaunch + (settings.synchronous() ? ""
                     : "; an earlier kernel may have failed, -Dptq4vit.cuda.synchronous=true shows which"));
+        }
+    }
+
+    /** Makes a call that reads the values of parameters, which the driver copies, from memory outside of Java's heap. */
+    int withParameters(ByteBuffer values, ToIntFunction<Pointer> call) {
+        synchronized (parameters) {
+            parameters.clear().put(values);
+            return call.applyAsInt(Pointer.to(parameters));
         }
     }
 

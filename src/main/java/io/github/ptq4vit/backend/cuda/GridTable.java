@@ -1,10 +1,8 @@
 package io.github.ptq4vit.backend.cuda;
 
-import io.github.ptq4vit.backend.BackendException;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.CodeTable;
-import io.github.ptq4vit.backend.RowScale;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.List;
@@ -26,16 +24,8 @@ final class GridTable {
     private GridTable() {
     }
 
-    /**
-     * Copies grids to memory that the scope owns; returns its address.
-     *
-     * @throws BackendException if rows have ranges of their own, which no kernel computes
-     */
+    /** Copies grids to memory that the scope owns; returns its address. */
     static long upload(CudaDevice device, CudaScope scope, List<CodeGrid> grids) {
-        if (grids.stream().anyMatch(grid -> grid.rows() == RowScale.RANGE)) {
-            throw new BackendException("The CUDA backend has no kernels for dynamic activations (rows with ranges of their own);"
-                    + " use --backend cpu, or a model with static activations");
-        }
         List<CodeTable> tables = grids.stream().flatMap(grid -> grid.table().stream()).distinct().toList();
         int first = (grids.size() * GRID_BYTES + LINE - 1) / LINE * LINE;
         Map<CodeTable, Integer> places = new HashMap<>();
@@ -51,8 +41,7 @@ final class GridTable {
             CodeRange r = grid.ranges().get(Math.min(range, grid.ranges().size() - 1));
             words.putFloat(r.step()).putFloat(r.from()).putFloat(r.to()).putInt(r.min()).putInt(r.max());
         }
-        words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0).putInt(grid.rows() == RowScale.SUM ? 1 : 0)
-                .putInt(table);
+        words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0).putInt(grid.rows().ordinal()).putInt(table);
     }
 
     private static void write(CodeTable table, ByteBuffer words) {

@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cuda;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
+import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.View;
 import java.util.List;
 import java.util.Optional;
@@ -18,6 +19,8 @@ final class IntegerProducts {
     private static final int LONGEST = (1 << 17) - 1;
     private static final int SMALL_TILE = 64;
     private static final int LARGE_TILE = 128;
+    /** Size of {@code RowRange} of {@code cuda-kernels/codes.cuh}. */
+    private static final int ROW_RANGE_BYTES = Float.BYTES + Integer.BYTES;
 
     private final CudaDevice device;
 
@@ -49,9 +52,8 @@ final class IntegerProducts {
         CudaLinear weights = CudaLinear.of(linear, true);
         int rows = Math.toIntExact(x.elements() / weights.inputs());
         try (CudaScope scope = new CudaScope(device.memory())) {
-            long grids = GridTable.upload(device, scope, List.of(grid));
-            Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), grids, 1, grid.ranges().size());
-            multiply(a, weights.weights(), y.reshape(1, 1, rows, weights.outputs()), grids, 1, 0, 1, weights);
+            Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), List.of(grid));
+            multiply(a, new Codes(weights.weights(), 1, 0, 1, 0), y.reshape(1, 1, rows, weights.outputs()), Optional.of(weights));
         }
     }
 
@@ -59,12 +61,7 @@ final class IntegerProducts {
     void matmul(View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
         checkLength(a.size(3));
         try (CudaScope scope = new CudaScope(device.memory())) {
-            long tableA = GridTable.upload(device, scope, gridsA);
-            long tableB = GridTable.upload(device, scope, gridsB);
-            int ranges = gridsA.stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
-            Codes codesA = quantize(scope, a, tableA, gridsA.size(), ranges);
-            Codes codesB = quantize(scope, b.transpose(), tableB, gridsB.size(), 1);
-            multiply(codesA, codesB.view, c, tableA, gridsA.size(), tableB, gridsB.size(), null);
+            multiply(quantize(scope, a, gridsA), quantize(scope, b.transpose(), gridsB), c, Optional.empty());
         }
     }
 
@@ -79,38 +76,51 @@ final class IntegerProducts {
         return (k + PADDING - 1) / PADDING * PADDING;
     }
 
-    /** Codes of a batch of matrices in so many ranges. */
-    record Codes(View view, int ranges) {
+    /**
+     * Codes of a batch of matrices.
+     *
+     * @param ranges of codes
+     * @param grids address of the grids, if they are not weights
+     * @param gridCount one for all or one a head
+     * @param rows address of the rows' ranges; 0 for none
+     */
+    private record Codes(View view, int ranges, long grids, int gridCount, long rows) {
     }
 
     /** Codes of {@code [images, heads, rows, k]}, any strides, k last in the result. */
-    Codes quantize(CudaScope scope, View x, long grids, int gridCount, int ranges) {
+    private Codes quantize(CudaScope scope, View x, List<CodeGrid> grids) {
         int padded = padded(x.size(3));
-        View codes = View.over(scope.buffer(DataType.INT8, (long) ranges * x.size(0) * x.size(1) * x.size(2) * padded), ranges,
-                x.size(0), x.size(1), x.size(2), padded);
-        device.launch(Kernel.QUANTIZE_MATRIX_S8)
-                .words(x.size(0), x.size(1), x.size(2), x.size(3), padded, ranges, x.stride(0), x.stride(1), x.stride(2),
-                        x.stride(3))
-                .view(x).view(codes).address(grids).integer(gridCount)
-                .blocks(padded / PADDING, (x.size(2) + PADDING - 1) / PADDING, Math.min(65535L, (long) x.size(0) * x.size(1)));
-        return new Codes(codes, ranges);
+        int ranges = grids.stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
+        long rows = (long) x.size(0) * x.size(1) * x.size(2);
+        View codes = View.over(scope.buffer(DataType.INT8, ranges * rows * padded), ranges, x.size(0), x.size(1), x.size(2), padded);
+        long[] shape = {x.size(0), x.size(1), x.size(2), x.size(3), padded, ranges, x.stride(0), x.stride(1), x.stride(2),
+                x.stride(3)};
+        long table = GridTable.upload(device, scope, grids);
+        int rowBlocks = (x.size(2) + PADDING - 1) / PADDING;
+        long batches = Math.min(65535L, (long) x.size(0) * x.size(1));
+        long rowRanges = 0;
+        if (grids.stream().anyMatch(grid -> grid.rows() == RowScale.RANGE)) {
+            rowRanges = scope.buffer(DataType.INT8, rows * ROW_RANGE_BYTES).address();
+            device.launch(Kernel.RANGE_ROWS_F32).words(shape).view(x).address(rowRanges).address(table).integer(grids.size())
+                    .blocks(1, rowBlocks, batches);
+        }
+        device.launch(Kernel.QUANTIZE_MATRIX_S8).words(shape).view(x).view(codes).address(table).integer(grids.size())
+                .address(rowRanges).blocks(padded / PADDING, rowBlocks, batches);
+        return new Codes(codes, ranges, table, grids.size(), rowRanges);
     }
 
-    private void multiply(Codes a, View b, View c, long gridsA, int countA, long gridsB, int countB, CudaLinear weights) {
+    /** @param layer whose weights b is, if any */
+    private void multiply(Codes a, Codes b, View c, Optional<CudaLinear> layer) {
         int n = c.size(2);
         int m = c.size(3);
         boolean large = n > SMALL_TILE && m > SMALL_TILE;
         int tile = large ? LARGE_TILE : SMALL_TILE;
         Launch launch = device.launch(large ? Kernel.MATMUL_TILE128_S8 : Kernel.MATMUL_TILE64_S8)
-                .words(n, m, a.view.size(-1), c.size(0), c.size(1), a.ranges, countA, countB, c.stride(0), c.stride(1),
+                .words(n, m, a.view.size(-1), c.size(0), c.size(1), a.ranges, a.gridCount, b.gridCount, c.stride(0), c.stride(1),
                         c.stride(2), c.stride(3))
-                .view(a.view).view(b).view(c).address(gridsA).address(gridsB);
-        if (weights == null) {
-            launch.address(0).address(0);
-        } else {
-            launch.view(weights.steps().orElseThrow());
-            weights.bias().ifPresentOrElse(launch::view, () -> launch.address(0));
-        }
+                .view(a.view).view(b.view).view(c).address(a.grids).address(b.grids).address(a.rows).address(b.rows);
+        layer.flatMap(CudaLinear::steps).ifPresentOrElse(launch::view, () -> launch.address(0));
+        layer.flatMap(CudaLinear::bias).ifPresentOrElse(launch::view, () -> launch.address(0));
         launch.blocks((m + tile - 1) / tile, (n + tile - 1) / tile, Math.min(65535L, (long) c.size(0) * c.size(1)));
     }
 }

@@ -41,11 +41,15 @@ enum Kernel {
     /** Codes of numbers in one range of a grid. */
     QUANTIZE_DENSE_S8(5, 256),
     /** Codes of strided matrices as rows padded with zeros, in all ranges of a grid per head. */
-    QUANTIZE_MATRIX_S8(5, 256),
+    QUANTIZE_MATRIX_S8(6, 256),
+    /** Ranges of the rows of strided matrices. */
+    RANGE_ROWS_F32(5, 256),
     /** Numbers to what their codes stand for. */
     DECODE_DENSE_F32(4, 256),
     /** The same divided by the sums of rows, a warp a row. */
     DECODE_ROWS_F32(5, 256),
+    /** The same by each row's range, a warp a row. */
+    DECODE_RANGES_F32(5, 256),
     /** Blocks of up to 1024 numbers times a Hadamard matrix. */
     HADAMARD_BLOCKS_F32(5, 256),
     /** One more stage of it, for larger blocks. */
@@ -59,9 +63,9 @@ enum Kernel {
     /** Batched float32 product of any strides, where cuBLAS does not serve. */
     MATMUL_TILED_F32(4, 256),
     /** Batched product of codes by tiles of 64 x 64, with steps and bias. */
-    MATMUL_TILE64_S8(8, 128),
+    MATMUL_TILE64_S8(10, 128),
     /** The same by tiles of 128 x 128. */
-    MATMUL_TILE128_S8(8, 256),
+    MATMUL_TILE128_S8(10, 256),
     /** Codes of an operand for all candidates. */
     SCORE_QUANTIZE_S8(7, 256),
     /** Sums of losses over tiles of 64 x 64 for all candidates. */

@@ -1,6 +1,8 @@
 package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.View;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import jcuda.NativePointerObject;
@@ -15,10 +17,14 @@ final class Launch {
     /** Blocks a multiprocessor that loop over their share: enough that the last ones to end weigh little. */
     private static final int BLOCKS_A_MULTIPROCESSOR = 32;
     private static final int MOST_BLOCKS_IN_Y_OR_Z = 65535;
+    /** More than the parameters of any kernel take. */
+    static final int MOST_PARAMETER_BYTES = 512;
 
     private final CudaDevice device;
     private final Kernel kernel;
-    private final List<NativePointerObject> parameters = new ArrayList<>();
+    /** The values of all parameters, and where each of them begins. */
+    private final ByteBuffer values = ByteBuffer.allocate(MOST_PARAMETER_BYTES).order(ByteOrder.nativeOrder());
+    private final List<Integer> parameters = new ArrayList<>();
     private final List<View> views = new ArrayList<>();
 
     Launch(CudaDevice device, Kernel kernel) {
@@ -44,20 +50,28 @@ final class Launch {
 
     /** A 32-bit integer. */
     Launch integer(int value) {
-        parameters.add(Pointer.to(new int[] {value}));
+        parameter(Integer.BYTES).putInt(value);
         return this;
     }
 
     /** A float32 number. */
     Launch number(float value) {
-        parameters.add(Pointer.to(new float[] {value}));
+        parameter(Float.BYTES).putFloat(value);
         return this;
     }
 
     /** A structure of 64-bit integers, by value. */
     Launch words(long... words) {
-        parameters.add(Pointer.to(words));
+        parameter(Long.BYTES).asLongBuffer().put(words);
+        values.position(values.position() + Long.BYTES * words.length);
         return this;
+    }
+
+    /** Where the next parameter's value goes. */
+    private ByteBuffer parameter(int alignment) {
+        int start = (values.position() + alignment - 1) / alignment * alignment;
+        parameters.add(start);
+        return values.position(start);
     }
 
     /** Starts so many threads that loop over items; none if there are none. */
@@ -86,9 +100,9 @@ final class Launch {
                     + parameters.size());
         }
         device.enter();
-        int result = device.timed(kernel.entry(), () -> JCudaDriver.cuLaunchKernel(device.function(kernel), (int) x, (int) y,
-                (int) z, kernel.blockSize(), 1, 1, kernel.dynamicBytes(), device.stream(),
-                Pointer.to(parameters.toArray(NativePointerObject[]::new)), null));
+        int result = device.timed(kernel.entry(), () -> device.withParameters(values.flip(), memory -> JCudaDriver.cuLaunchKernel(
+                device.function(kernel), (int) x, (int) y, (int) z, kernel.blockSize(), 1, 1, kernel.dynamicBytes(), device.stream(),
+                Pointer.to(parameters.stream().map(memory::withByteOffset).toArray(NativePointerObject[]::new)), null)));
         if (result == 0 && device.settings().synchronous()) {
             result = JCudaDriver.cuStreamSynchronize(device.stream());
         }

@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.github.ptq4vit.backend.BackendException;
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
@@ -74,6 +76,45 @@ class TransfersTest {
             }
             assertArrayEquals(expected, backend.download(y).toArray());
         }
+    }
+
+    /** Each product of codes copies tables of a few bytes: what the device has not yet read is neither overwritten nor waited for. */
+    @Test
+    void tablesOfManyLayersAreAskedForBeforeTheDeviceDoesAnything() {
+        gpu.set("counted", 1);
+        try (CudaBackend backend = new CudaBackend(CudaSettings.standard()); Scope scope = backend.scope()) {
+            View x = scope.floats(8);
+            backend.upload(Tensor.of(Shape.of(8), 1, 2, 3, 4, 5, 6, 7, 8), x);
+            backend.decoded(x, grid(0), scope.floats(8));
+            backend.download(x);
+            long before = gpu.counts("decode_dense_f32").launches();
+            View sum = scope.floats(8);
+            backend.zero(sum);
+            View y = scope.floats(8);
+            double[] expected = new double[8];
+            for (int layer = 0; layer < 1000; layer++) {
+                backend.decoded(x, grid(layer), y);
+                backend.add(sum, y, sum);
+                for (int i = 0; i < 8; i++) {
+                    expected[i] += grid(layer).value(i + 1);
+                }
+            }
+            assertEquals(before, gpu.counts("decode_dense_f32").launches());
+            float[] found = backend.download(sum).toArray();
+            assertEquals(before + 1000, gpu.counts("decode_dense_f32").launches());
+            for (int i = 0; i < 8; i++) {
+                assertEquals(expected[i], found[i], 1e-3 * expected[i]);
+            }
+            // and around the ring
+            for (int layer = 0; layer < 20_000; layer++) {
+                backend.decoded(x, grid(layer), y);
+            }
+            assertEquals(grid(19_999).value(3), backend.download(y).toArray()[2]);
+        }
+    }
+
+    private static CodeGrid grid(int layer) {
+        return CodeGrid.of(CodeRange.unlimited(0.1f + 0.001f * (layer % 97), -128, 127));
     }
 
     @Test
