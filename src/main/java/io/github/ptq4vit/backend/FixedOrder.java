@@ -128,7 +128,7 @@ public final class FixedOrder {
         }
     }
 
-    /** Of exp(x) for x <= 0, with x = n ln 2 + r: shifted is n in its lowest bits, x becomes exp(r). */
+    /** Of {@code exp(x)} for {@code x <= 0}, with {@code x = n ln 2 + r}: shifted is n in its lowest bits, x becomes exp(r). */
     private static void reduce(float[] x, int count, float[] shifted) {
         for (int i = 0; i < count; i++) {
             float number = Math.max(-87f, x[i]);

@@ -195,7 +195,9 @@ final class TimmNames {
     private static final class Rules {
         private final List<List<Rule>> steps;
 
+        /** The array is only read. */
         @SafeVarargs
+        @SuppressWarnings("varargs")
         Rules(List<Rule>... steps) {
             this.steps = List.of(steps);
         }

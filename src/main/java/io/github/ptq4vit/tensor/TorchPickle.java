@@ -19,12 +19,7 @@ final class TorchPickle extends PickleReader {
         this.file = file;
     }
 
-    /**
-     * A type of elements.
-     *
-     * @param storage PyTorch's name of a storage of them
-     * @param bytes of one element
-     */
+    /** A type of elements: PyTorch's name of a storage of them, and the bytes of one. */
     enum Type {
         FLOAT32("FloatStorage", 4), FLOAT64("DoubleStorage", 8), FLOAT16("HalfStorage", 2), BFLOAT16("BFloat16Storage", 2),
         INT64("LongStorage", 8), INT32("IntStorage", 4), INT16("ShortStorage", 2), INT8("CharStorage", 1),
