@@ -118,9 +118,8 @@ mkdir -p "$(dirname "$out")"
 tar -C "$work" -c gpu-bundle | xz -T1 "$level" >"$out.tmp"
 bytes=$(stat -c %s "$out.tmp")
 if [ "$level" = -9e ] && [ "$bytes" -gt "$most_bytes" ]; then
-    echo "make.sh: the bundle has $bytes bytes, more than $most_bytes; the largest parts:" >&2
-    du -a "$bundle" | sort -rn | head -n 15 >&2
-    exit 1
+    echo "make.sh: the bundle has $bytes bytes, more than the $most_bytes that are aimed at; the largest parts:" >&2
+    du -a "$bundle" | sort -rn | sed -n 1,15p >&2
 fi
 mv "$out.tmp" "$out"
 note "$out, $((bytes >> 20)) MiB: tar -xf it and start gpu-bundle/run.sh"
