@@ -7,9 +7,7 @@ import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitPlan;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.tensor.Tensor;
-import java.util.HashMap;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 
@@ -23,7 +21,8 @@ final class DropPlanning {
     private final Backend backend;
     private final CalibrationImages images;
     private final Progress progress;
-    private final Map<Integer, Double> drops = new HashMap<>();
+    /** What the float32 network says of the images. */
+    private final Tensor expected;
 
     /**
      * @param config without a target
@@ -35,6 +34,9 @@ final class DropPlanning {
         this.backend = backend;
         this.images = images;
         this.progress = progress;
+        try (Classifier classifier = Classifier.of(backend, network)) {
+            this.expected = classifier.logits(images.pixels());
+        }
     }
 
     /**
@@ -70,9 +72,7 @@ final class DropPlanning {
         CalibrationResult result = Calibrator.of(network).on(backend).config(trial).network(Optional.of(network))
                 .progress((step, done, total) -> progress.advanced("trial at " + (double) steps / STEPS_PER_BIT + " bits", done, total))
                 .run(images);
-        try (Classifier plain = Classifier.of(backend, network);
-                Classifier quantized = Classifier.of(backend, network, result.layers())) {
-            Tensor expected = plain.logits(images.pixels());
+        try (Classifier quantized = Classifier.of(backend, network, result.layers())) {
             Tensor found = quantized.logits(images.pixels());
             return 100 * IntStream.range(0, images.ids().size()).mapToDouble(i -> Predictions.expectedDrop(expected, found, i)).average()
                     .orElseThrow();
