@@ -153,7 +153,7 @@ final class OnnxNetwork {
     private String merge(MergingShape shape, String tokens) {
         String squares = graph.add("Reshape", shape.name() + ".squares", List.of(
                 reordered(shape.name() + ".order", tokens, shape.order()),
-                graph.integers(shape.name() + ".sizes", 0, shape.outputTokens(), 4L * shape.dim())));
+                graph.integers(shape.name() + ".sizes", 0, shape.output().sizes().size(0), 4L * shape.dim())));
         return products.linear(shape.layers().get(0), norm(shape.name() + ".norm", squares));
     }
 
@@ -187,7 +187,7 @@ final class OnnxNetwork {
     /** Mean of the patches. */
     private String mean(String tokens) {
         int prefix = config instanceof VitConfig vit ? vit.prefix().count() : 0;
-        int tokenCount = config.units().get(config.units().size() - 1).outputTokens();
+        int tokenCount = config.units().get(config.units().size() - 1).output().sizes().size(0);
         String patches = prefix == 0 ? tokens : graph.add("Slice", "pool.patches", List.of(tokens,
                 graph.integers("pool.from", prefix), graph.integers("pool.to", tokenCount), graph.integers("pool.axis", 1)));
         return options.opset() < AXES_AS_INPUT

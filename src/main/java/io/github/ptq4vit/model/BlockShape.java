@@ -1,6 +1,7 @@
 package io.github.ptq4vit.model;
 
 import io.github.ptq4vit.tensor.Shape;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,32 +39,89 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
     }
 
     @Override
-    public int inputTokens() {
-        return tokens;
+    public Value input() {
+        return tokens(".input", dim);
     }
 
     @Override
-    public int inputDim() {
-        return dim;
+    public Value output() {
+        return tokens("", dim);
     }
 
     @Override
-    public int outputTokens() {
-        return tokens;
+    public List<Stage> stages() {
+        List<Stage> stages = new ArrayList<>();
+        Value middle = tokens(".middle", dim);
+        attention(stages, middle);
+        Value norm = next(stages, new Stage.Norm(middle, name + ".norm2", tokens(".norm2", dim)));
+        Value hidden = linear(stages, LayerRole.FC1, norm);
+        Value activated = next(stages, new Stage.Activate(hidden, activation, tokens(".mlp.act", this.hidden)));
+        add(stages, 2, linear(stages, LayerRole.FC2, activated), middle, output());
+        return stages;
     }
 
-    @Override
-    public int outputDim() {
-        return dim;
+    private void attention(List<Stage> stages, Value middle) {
+        Value norm = next(stages, new Stage.Norm(input(), name + ".norm1", tokens(".norm1", dim)));
+        Optional<TokenOrder> order = windows.map(w -> new TokenOrder(w.order()));
+        Value ordered = order.map(o -> next(stages, new Stage.Reorder(norm, o, tokens(".attn.windows", dim)))).orElse(norm);
+        Value qkv = linear(stages, LayerRole.QKV, ordered);
+        Value queries = heads(qkv, 0, 3);
+        Value scaled = windows.isEmpty() ? queries
+                : next(stages, new Stage.Multiply(queries, Optional.empty(), scoreFactor(), products(".attn.q.scaled", headDim())));
+        Value scores = next(stages, new Stage.Product(layer(LayerRole.QUERY_KEY), scaled, heads(qkv, 1, 3), true,
+                products("." + LayerRole.QUERY_KEY.suffix(), windowTokens())));
+        Value biased = windows.map(w -> next(stages, new Stage.Bias(scores, w, positionTable(), products(".attn.bias", windowTokens()))))
+                .orElse(scores);
+        Value probabilities = next(stages, new Stage.Softmax(biased, windows.isEmpty() ? scoreFactor() : 1,
+                products(".attn.softmax", windowTokens())));
+        Value context = tokens(".attn.context", dim);
+        stages.add(new Stage.Product(layer(LayerRole.PROBABILITY_VALUE), probabilities, heads(qkv, 2, 3), false, heads(context, 0, 1)));
+        Value projected = linear(stages, LayerRole.PROJECTION, context);
+        Value restored = order.map(o -> next(stages, new Stage.Reorder(projected, o.inverse(), tokens(".attn.image", dim))))
+                .orElse(projected);
+        add(stages, 1, restored, input(), middle);
+    }
+
+    /** Adds what attention (1) or the MLP (2) gives to what it was given. */
+    private void add(List<Stage> stages, int part, Value x, Value to, Value sum) {
+        Value scaled = !layerScale ? x
+                : next(stages, new Stage.Multiply(x, Optional.of(layerScale(part)), 1, tokens(".ls" + part, dim)));
+        stages.add(new Stage.Add(scaled, to, sum));
+    }
+
+    private Value linear(List<Stage> stages, LayerRole role, Value x) {
+        return next(stages, new Stage.Linear(layer(role), x, tokens("." + role.suffix(), layer(role).outputs())));
+    }
+
+    private static Value next(List<Stage> stages, Stage stage) {
+        stages.add(stage);
+        return stage.output();
+    }
+
+    private Value tokens(String array, int length) {
+        return Value.of(name + array, tokens, length);
+    }
+
+    private Value products(String array, int length) {
+        return Value.of(name + array, windowCount(), heads, windowTokens(), length);
+    }
+
+    private Value heads(Value array, int part, int parts) {
+        return array.seen(new Value.Heads(part, parts, windowCount(), heads));
+    }
+
+    /** What scores are multiplied with. */
+    public float scoreFactor() {
+        return (float) (1 / Math.sqrt(headDim()));
     }
 
     @Override
     public List<Layer> layers() {
         return List.of(linear(LayerRole.QKV, 3 * dim, dim), linear(LayerRole.PROJECTION, dim, dim),
-                Layer.matmul(layer(LayerRole.QUERY_KEY), LayerRole.QUERY_KEY, Distribution.ANY),
-                Layer.matmul(layer(LayerRole.PROBABILITY_VALUE), LayerRole.PROBABILITY_VALUE, Distribution.SOFTMAX),
+                Layer.matmul(nameOf(LayerRole.QUERY_KEY), LayerRole.QUERY_KEY, Distribution.ANY),
+                Layer.matmul(nameOf(LayerRole.PROBABILITY_VALUE), LayerRole.PROBABILITY_VALUE, Distribution.SOFTMAX),
                 linear(LayerRole.FC1, activation.parts() * hidden, dim),
-                new Layer(layer(LayerRole.FC2), LayerRole.FC2, activation.output(), Optional.of(Shape.of(dim, hidden))));
+                new Layer(nameOf(LayerRole.FC2), LayerRole.FC2, activation.output(), Optional.of(Shape.of(dim, hidden))));
     }
 
     @Override
@@ -96,11 +154,11 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
         return name + ".ls" + part + ".gamma";
     }
 
-    private String layer(LayerRole role) {
+    private String nameOf(LayerRole role) {
         return name + "." + role.suffix();
     }
 
     private Layer linear(LayerRole role, int outputs, int inputs) {
-        return Layer.linear(layer(role), role, outputs, inputs);
+        return Layer.linear(nameOf(role), role, outputs, inputs);
     }
 }

@@ -16,23 +16,21 @@ import java.util.Map;
 public record MergingShape(String name, int grid, int dim) implements UnitShape {
 
     @Override
-    public int inputTokens() {
-        return grid * grid;
+    public Value input() {
+        return Value.of(name + ".input", grid * grid, dim);
     }
 
     @Override
-    public int inputDim() {
-        return dim;
+    public Value output() {
+        return Value.of(name, grid * grid / 4, 2 * dim);
     }
 
     @Override
-    public int outputTokens() {
-        return grid * grid / 4;
-    }
-
-    @Override
-    public int outputDim() {
-        return 2 * dim;
+    public List<Stage> stages() {
+        Value squares = Value.of(name + ".squares", grid * grid / 4, 4 * dim);
+        Value norm = Value.of(name + ".norm", grid * grid / 4, 4 * dim);
+        return List.of(new Stage.Reorder(input(), new TokenOrder(order()), squares), new Stage.Norm(squares, name + ".norm", norm),
+                new Stage.Linear(layer(LayerRole.REDUCTION), norm, output()));
     }
 
     @Override

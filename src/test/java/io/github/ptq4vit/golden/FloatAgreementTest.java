@@ -11,12 +11,11 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.Unit;
-import io.github.ptq4vit.model.UnitShape;
+import io.github.ptq4vit.model.Values;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.file.Path;
@@ -110,8 +109,7 @@ class FloatAgreementTest {
         void run() {
             Tensor calib = folder.inputs().read("calib").slice(from, from + images);
             View patches = network.patches(calib, scope);
-            UnitShape first = config.units().get(0);
-            View tokens = scope.floats(images, first.inputTokens(), first.inputDim());
+            View tokens = network.units().get(0).input(scope, images);
             network.embed(arithmetic, patches, tokens, scope);
             View embedded = scope.floats(images, config.grid() * config.grid(), config.dim());
             arithmetic.linear(config.embedding(), patches.rows(), embedded.rows());
@@ -164,11 +162,10 @@ class FloatAgreementTest {
             network.headBackward(arithmetic, last, dOutputs, gradient, scope);
             for (int i = passes.size() - 1; i >= 0; i--) {
                 Pass pass = passes.get(i);
-                Gradients g = pass.gradients(scope, scope.floats(pass.input().sizes()), gradient);
-                pass.backward(arithmetic, g, scope);
+                Values g = pass.backward(arithmetic, gradient, scope);
                 pass.layers(Optional.of(g)).forEach(data ->
                         compare(data.layer().name(), "grad_pseudolabel", data.gradient().orElseThrow()));
-                gradient = g.input();
+                gradient = g.of(network.units().get(i).shape().input());
             }
             View dEmbedded = scope.floats(embedded.sizes());
             network.embedBackward(embedded, gradient, dEmbedded);

@@ -115,8 +115,7 @@ class GradientTest {
         /** Outputs of the classifiers, {@code [classifiers, images, classes]}. */
         private View forward(Arithmetic products, Scope scope) {
             passes.clear();
-            UnitShape first = config.units().get(0);
-            View tokens = scope.floats(IMAGES, first.inputTokens(), first.inputDim());
+            View tokens = network.units().get(0).input(scope, IMAGES);
             network.embed(products, patches, tokens, scope);
             for (Unit unit : network.units()) {
                 Pass pass = unit.pass(scope, tokens);
@@ -176,11 +175,10 @@ class GradientTest {
             network.headBackward(arithmetic, last, dOutputs, gradient, memory);
             for (int i = passes.size() - 1; i >= 0; i--) {
                 Pass pass = passes.get(i);
-                Gradients g = pass.gradients(memory, memory.floats(pass.input().sizes()), gradient);
-                pass.backward(arithmetic, g, memory);
+                Values g = pass.backward(arithmetic, gradient, memory);
                 pass.layers(Optional.of(g)).forEach(data ->
                         gradients.put(data.layer().name(), backend.read(data.gradient().orElseThrow())));
-                gradient = g.input();
+                gradient = g.of(network.units().get(i).shape().input());
             }
             View embedded = memory.floats(IMAGES, config.grid() * config.grid(), config.dim());
             arithmetic.linear(config.embedding(), patches.rows(), embedded.rows());

@@ -64,16 +64,15 @@ class KnownModelTest {
     void unitsFitTogether(KnownModel model) {
         Architecture config = model.config();
         UnitShape before = config.units().get(0);
-        assertEquals(config.dim(), before.inputDim());
+        assertEquals(config.dim(), before.input().sizes().size(1));
         for (UnitShape unit : config.units().subList(1, config.units().size())) {
-            assertEquals(before.outputTokens(), unit.inputTokens());
-            assertEquals(before.outputDim(), unit.inputDim());
+            assertEquals(before.output().sizes(), unit.input().sizes());
             before = unit;
         }
-        assertEquals(config.features(), before.outputDim());
+        assertEquals(config.features(), before.output().sizes().size(1));
         if (config instanceof SwinConfig swin) {
             int side = swin.window();
-            assertEquals(side * side, before.outputTokens());
+            assertEquals(side * side, before.output().sizes().size(0));
             for (UnitShape unit : config.units()) {
                 if (unit instanceof BlockShape block) {
                     Windows windows = block.windows().orElseThrow();

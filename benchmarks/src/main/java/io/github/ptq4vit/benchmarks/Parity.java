@@ -7,7 +7,6 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.BlockShape;
 import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
@@ -16,7 +15,7 @@ import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.model.Unit;
-import io.github.ptq4vit.model.UnitShape;
+import io.github.ptq4vit.model.Values;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.Tensor;
@@ -80,8 +79,7 @@ public final class Parity {
         View embedded = scope.floats(1, patches.size(1), config.dim());
         arithmetic.linear(config.embedding(), patches.rows(), embedded.rows());
         layer("output", outputs, config.embedding(), embedded);
-        UnitShape first = config.units().get(0);
-        View tokens = scope.floats(1, first.inputTokens(), first.inputDim());
+        View tokens = network.units().get(0).input(scope, 1);
         network.embed(arithmetic, patches, tokens, scope);
         List<Pass> passes = new ArrayList<>();
         for (Unit unit : network.units()) {
@@ -119,8 +117,7 @@ public final class Parity {
         network.headBackward(arithmetic, last, dOutputs, gradient, scope);
         for (int unit = passes.size() - 1; unit >= 0; unit--) {
             Pass pass = passes.get(unit);
-            Gradients g = pass.gradients(scope, scope.floats(pass.input().sizes()), gradient);
-            pass.backward(arithmetic, g, scope);
+            Values g = pass.backward(arithmetic, gradient, scope);
             for (LayerData data : pass.layers(Optional.of(g))) {
                 View own = data.gradient().orElseThrow();
                 if (!data.layer().role().isMatmul()) {
@@ -132,7 +129,7 @@ public final class Parity {
                             shape.windows().isPresent() ? 1 : Math.sqrt(shape.headDim()));
                 }
             }
-            gradient = g.input();
+            gradient = g.of(config.units().get(unit).input());
         }
         View dEmbedded = scope.floats(embedded.sizes());
         network.embedBackward(embedded, gradient, dEmbedded);
