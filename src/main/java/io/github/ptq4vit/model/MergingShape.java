@@ -55,7 +55,7 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
      * Where the merged tokens come from: the four of a square one after the other, upper left, lower left, upper right,
      * lower right.
      */
-    public int[] order() {
+    private int[] order() {
         int[] order = new int[grid * grid];
         int next = 0;
         for (int row = 0; row < grid; row += 2) {
