@@ -8,7 +8,6 @@ import io.github.ptq4vit.model.FloatArithmetic;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.Unit;
 import io.github.ptq4vit.model.Values;
@@ -207,20 +206,20 @@ final class LayerWalk {
         try (Scope scope = backend.scope()) {
             View input = inputs.read(index, 0, count, scope);
             View output = inputs.room(index + 1, 0, count, scope);
-            Pass pass = unit.pass(scope, input, output);
-            Optional<Values> squares = weighted ? Optional.of(pass.likeOutputs(scope)) : Optional.empty();
+            Values values = unit.values(scope, input, output);
+            Optional<Values> squares = weighted ? Optional.of(unit.layerOutputs(scope, count)) : Optional.empty();
             timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                Pass own = pass.images(from, to);
-                own.forward(arithmetic);
+                Values own = values.images(from, to);
+                unit.forward(arithmetic, own);
                 for (int draw = 0; draw < atOutput.size(); draw++) {
                     try (Scope temporary = backend.scope()) {
-                        Values gradients = own.backward(arithmetic, atOutput.get(draw).slice(0, from, to), temporary);
+                        Values gradients = unit.backward(arithmetic, own, atOutput.get(draw).slice(0, from, to), temporary);
                         addSquares(gradients, squares.orElseThrow().images(from, to), 1f / atOutput.size(), draw == 0);
                         backend.copy(gradients.of(unit.shape().input()), atInput.get(draw).slice(0, from, to));
                     }
                 }
             }));
-            visitor.unit(unit.shape().name(), index, pass.layers(squares), scope);
+            visitor.unit(unit.shape().name(), index, unit.layers(values, squares), scope);
         }
         return atInput;
     }

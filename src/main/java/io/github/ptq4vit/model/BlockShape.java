@@ -52,41 +52,43 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
     public List<Stage> stages() {
         List<Stage> stages = new ArrayList<>();
         Value middle = tokens(".middle", dim);
-        attention(stages, middle);
+        add(stages, 1, attention(stages), input(), middle);
         Value norm = next(stages, new Stage.Norm(middle, name + ".norm2", tokens(".norm2", dim)));
-        Value hidden = linear(stages, LayerRole.FC1, norm);
-        Value activated = next(stages, new Stage.Activate(hidden, activation, tokens(".mlp.act", this.hidden)));
+        Value fc1 = linear(stages, LayerRole.FC1, norm);
+        Value activated = next(stages, new Stage.Activate(fc1, activation, tokens(".mlp.act", hidden)));
         add(stages, 2, linear(stages, LayerRole.FC2, activated), middle, output());
         return stages;
     }
 
-    private void attention(List<Stage> stages, Value middle) {
+    private Value attention(List<Stage> stages) {
         Value norm = next(stages, new Stage.Norm(input(), name + ".norm1", tokens(".norm1", dim)));
-        Optional<TokenOrder> order = windows.map(w -> new TokenOrder(w.order()));
-        Value ordered = order.map(o -> next(stages, new Stage.Reorder(norm, o, tokens(".attn.windows", dim)))).orElse(norm);
-        Value qkv = linear(stages, LayerRole.QKV, ordered);
+        if (windows.isPresent()) {
+            norm = next(stages, new Stage.Reorder(norm, windows.get().order(), tokens(".attn.windows", dim)));
+        }
+        Value qkv = linear(stages, LayerRole.QKV, norm);
         Value queries = heads(qkv, 0, 3);
-        Value scaled = windows.isEmpty() ? queries
-                : next(stages, new Stage.Multiply(queries, Optional.empty(), scoreFactor(), products(".attn.q.scaled", headDim())));
-        Value scores = next(stages, new Stage.Product(layer(LayerRole.QUERY_KEY), scaled, heads(qkv, 1, 3), true,
-                products("." + LayerRole.QUERY_KEY.suffix(), windowTokens())));
-        Value biased = windows.map(w -> next(stages, new Stage.Bias(scores, w, positionTable(), products(".attn.bias", windowTokens()))))
-                .orElse(scores);
-        Value probabilities = next(stages, new Stage.Softmax(biased, windows.isEmpty() ? scoreFactor() : 1,
-                products(".attn.softmax", windowTokens())));
+        if (windows.isPresent()) {
+            queries = next(stages, new Stage.Multiply(queries, Optional.empty(), scoreFactor(), heads(".attn.q.scaled", headDim())));
+        }
+        Value scores = next(stages, new Stage.Product(layer(LayerRole.QUERY_KEY), queries, heads(qkv, 1, 3), true,
+                heads(".attn.matmul1", windowTokens())));
+        if (windows.isPresent()) {
+            scores = next(stages, new Stage.Bias(scores, windows.get(), positionTable(), heads(".attn.bias", windowTokens())));
+        }
+        Value probabilities = next(stages, new Stage.Softmax(scores, windows.isPresent() ? 1 : scoreFactor(),
+                heads(".attn.softmax", windowTokens())));
         Value context = tokens(".attn.context", dim);
         stages.add(new Stage.Product(layer(LayerRole.PROBABILITY_VALUE), probabilities, heads(qkv, 2, 3), false, heads(context, 0, 1)));
         Value projected = linear(stages, LayerRole.PROJECTION, context);
-        Value restored = order.map(o -> next(stages, new Stage.Reorder(projected, o.inverse(), tokens(".attn.image", dim))))
-                .orElse(projected);
-        add(stages, 1, restored, input(), middle);
+        return windows.isEmpty() ? projected
+                : next(stages, new Stage.Reorder(projected, windows.get().order().inverse(), tokens(".attn.image", dim)));
     }
 
-    /** Adds what attention (1) or the MLP (2) gives to what it was given. */
-    private void add(List<Stage> stages, int part, Value x, Value to, Value sum) {
-        Value scaled = !layerScale ? x
-                : next(stages, new Stage.Multiply(x, Optional.of(layerScale(part)), 1, tokens(".ls" + part, dim)));
-        stages.add(new Stage.Add(scaled, to, sum));
+    /** Adds what attention (1) or the MLP (2) makes of some tokens to these. */
+    private void add(List<Stage> stages, int part, Value made, Value tokens, Value sum) {
+        Value scaled = !layerScale ? made
+                : next(stages, new Stage.Multiply(made, Optional.of(layerScale(part)), 1, tokens(".ls" + part, dim)));
+        stages.add(new Stage.Add(scaled, tokens, sum));
     }
 
     private Value linear(List<Stage> stages, LayerRole role, Value x) {
@@ -102,7 +104,7 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
         return Value.of(name + array, tokens, length);
     }
 
-    private Value products(String array, int length) {
+    private Value heads(String array, int length) {
         return Value.of(name + array, windowCount(), heads, windowTokens(), length);
     }
 

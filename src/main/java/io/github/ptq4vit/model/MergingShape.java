@@ -29,7 +29,7 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
     public List<Stage> stages() {
         Value squares = Value.of(name + ".squares", grid * grid / 4, 4 * dim);
         Value norm = Value.of(name + ".norm", grid * grid / 4, 4 * dim);
-        return List.of(new Stage.Reorder(input(), new TokenOrder(order()), squares), new Stage.Norm(squares, name + ".norm", norm),
+        return List.of(new Stage.Reorder(input(), order(), squares), new Stage.Norm(squares, name + ".norm", norm),
                 new Stage.Linear(layer(LayerRole.REDUCTION), norm, output()));
     }
 
@@ -55,7 +55,7 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
      * Where the merged tokens come from: the four of a square one after the other, upper left, lower left, upper right,
      * lower right.
      */
-    private int[] order() {
+    private TokenOrder order() {
         int[] order = new int[grid * grid];
         int next = 0;
         for (int row = 0; row < grid; row += 2) {
@@ -65,6 +65,6 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
                 }
             }
         }
-        return order;
+        return new TokenOrder(order);
     }
 }

@@ -31,6 +31,13 @@ public final class Network {
         this.head = new Head(backend, scope, model);
     }
 
+    /** A tensor on the device. */
+    static View array(Backend backend, Scope scope, Tensor tensor) {
+        View view = scope.floats(tensor.shape().toArray());
+        backend.upload(tensor, view);
+        return view;
+    }
+
     /** What this is a network of. */
     public Architecture config() {
         return config;

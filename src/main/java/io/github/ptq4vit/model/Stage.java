@@ -6,6 +6,7 @@ import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** A step of a unit: which values it reads, which it writes, and how, forward and backward. */
 public sealed interface Stage {
@@ -32,7 +33,7 @@ public sealed interface Stage {
     }
 
     /** Computes the output. */
-    void forward(Pass pass, Arithmetic arithmetic);
+    void forward(Unit unit, Values v, Arithmetic arithmetic);
 
     /** Adds to the gradients at the inputs, from the one at the output. */
     void backward(Backward g);
@@ -41,6 +42,16 @@ public sealed interface Stage {
     sealed interface OfLayer extends Stage {
         /** Which. */
         Layer layer();
+
+        @Override
+        default List<Value> kept() {
+            return Stream.concat(inputs().stream(), Stream.of(output())).toList();
+        }
+
+        /** The layer's operands and output, with the gradients there. */
+        default LayerData data(Values v, Optional<Values> gradients) {
+            return LayerData.linear(layer(), v.of(input()), v.of(output()), gradients.map(g -> g.of(output())));
+        }
     }
 
     /** A stage that may write over its input. */
@@ -64,24 +75,23 @@ public sealed interface Stage {
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            List<View> gammaAndBeta = pass.constants(this);
-            pass.backend().layerNorm(pass.of(input), gammaAndBeta.get(0), gammaAndBeta.get(1), pass.epsilon(), pass.of(output));
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            List<View> gammaAndBeta = unit.constants(this);
+            unit.backend().layerNorm(v.of(input), gammaAndBeta.get(0), gammaAndBeta.get(1), unit.epsilon(), v.of(output));
         }
 
         @Override
         public void backward(Backward g) {
-            Pass pass = g.pass();
-            View gamma = pass.constants(this).get(0);
-            g.add(input, dx -> g.backend().layerNormBackward(pass.of(input), gamma, pass.epsilon(), g.at(output), dx));
+            View gamma = g.unit().constants(this).get(0);
+            g.add(input, dx -> g.backend().layerNormBackward(g.values().of(input), gamma, g.unit().epsilon(), g.at(output), dx));
         }
     }
 
     /** Another order of the tokens of every image; the output may see several of them as one. */
     record Reorder(Value input, TokenOrder order, Value output) implements Stage {
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            order.apply(pass.backend(), pass.of(input), pass.of(output));
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            order.apply(unit.backend(), v.of(input), v.of(output));
         }
 
         @Override
@@ -93,13 +103,8 @@ public sealed interface Stage {
     /** {@code x W^T + b} of every token x. */
     record Linear(Layer layer, Value input, Value output) implements OfLayer {
         @Override
-        public List<Value> kept() {
-            return List.of(input, output);
-        }
-
-        @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            arithmetic.linear(layer, pass.of(input).rows(), pass.of(output).rows());
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            arithmetic.linear(layer, v.of(input).rows(), v.of(output).rows());
         }
 
         @Override
@@ -115,26 +120,26 @@ public sealed interface Stage {
             return List.of(input, right);
         }
 
-        @Override
-        public List<Value> kept() {
-            return List.of(input, right, output);
-        }
-
         /** The right operand as it is multiplied. */
-        View right(Pass pass) {
-            return transposed ? pass.of(right).transpose() : pass.of(right);
+        private View right(Values v) {
+            return transposed ? v.of(right).transpose() : v.of(right);
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            arithmetic.matmul(layer, pass.of(input), right(pass), pass.of(output));
+        public LayerData data(Values v, Optional<Values> gradients) {
+            return new LayerData(layer, v.of(input), Optional.of(right(v)), v.of(output), gradients.map(g -> g.of(output)));
+        }
+
+        @Override
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            arithmetic.matmul(layer, v.of(input), right(v), v.of(output));
         }
 
         @Override
         public void backward(Backward g) {
             View dy = g.at(output);
-            View left = g.pass().of(input);
-            g.add(input, dx -> g.backend().matmul(dy, right(g.pass()).transpose(), dx));
+            View left = g.values().of(input);
+            g.add(input, dx -> g.backend().matmul(dy, right(g.values()).transpose(), dx));
             g.add(right, dx -> g.backend().matmul((transposed ? dy : left).transpose(), transposed ? left : dy, dx));
         }
     }
@@ -153,21 +158,21 @@ public sealed interface Stage {
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            View x = pass.of(input);
-            View y = pass.of(output);
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            View x = v.of(input);
+            View y = v.of(output);
             if (!x.isDense()) {
-                pass.backend().copy(x, y);
+                unit.backend().copy(x, y);
                 x = y;
             }
-            pass.backend().multiply(x, pass.constants(this).get(0), y);
+            unit.backend().multiply(x, unit.constants(this).get(0), y);
         }
 
         @Override
         public void backward(Backward g) {
             g.add(input, dx -> {
                 View product = dx.isDense() ? dx : g.scope().floats(dx.sizes());
-                g.backend().multiply(g.at(output), g.pass().constants(this).get(0), product);
+                g.backend().multiply(g.at(output), g.unit().constants(this).get(0), product);
                 if (product != dx) {
                     g.backend().copy(product, dx);
                 }
@@ -187,18 +192,18 @@ public sealed interface Stage {
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
             // one bias for all windows, or one for each
-            View bias = pass.constants(this).get(0);
-            View scores = pass.of(input);
+            View bias = unit.constants(this).get(0);
+            View scores = v.of(input);
             int products = bias.size(0) * bias.size(1);
             int[] sizes = {Math.toIntExact(scores.elements() / bias.elements()), products, bias.size(2), bias.size(3)};
-            pass.backend().add(scores.reshape(sizes), bias.reshape(products, bias.size(2), bias.size(3)), pass.of(output).reshape(sizes));
+            unit.backend().add(scores.reshape(sizes), bias.reshape(products, bias.size(2), bias.size(3)), v.of(output).reshape(sizes));
         }
 
         @Override
         public void backward(Backward g) {
-            g.addOutput(this, input);
+            g.addOutput(input, output);
         }
     }
 
@@ -210,13 +215,13 @@ public sealed interface Stage {
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            pass.backend().softmax(pass.of(input), factor, pass.of(output));
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            unit.backend().softmax(v.of(input), factor, v.of(output));
         }
 
         @Override
         public void backward(Backward g) {
-            g.add(input, dx -> g.backend().softmaxBackward(g.pass().of(output), g.at(output), factor, dx));
+            g.add(input, dx -> g.backend().softmaxBackward(g.values().of(output), g.at(output), factor, dx));
         }
     }
 
@@ -228,13 +233,13 @@ public sealed interface Stage {
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            activation.forward(pass.backend(), pass.of(input), pass.of(output));
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            activation.forward(unit.backend(), v.of(input), v.of(output));
         }
 
         @Override
         public void backward(Backward g) {
-            g.add(input, dx -> activation.backward(g.backend(), g.pass().of(input), g.at(output), dx));
+            g.add(input, dx -> activation.backward(g.backend(), g.values().of(input), g.at(output), dx));
         }
     }
 
@@ -246,14 +251,14 @@ public sealed interface Stage {
         }
 
         @Override
-        public void forward(Pass pass, Arithmetic arithmetic) {
-            pass.backend().add(pass.of(input), pass.of(other), pass.of(output));
+        public void forward(Unit unit, Values v, Arithmetic arithmetic) {
+            unit.backend().add(v.of(input), v.of(other), v.of(output));
         }
 
         @Override
         public void backward(Backward g) {
-            g.addOutput(this, input);
-            g.addOutput(this, other);
+            g.addOutput(input, output);
+            g.addOutput(other, output);
         }
     }
 }

@@ -4,33 +4,38 @@ import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
-/** A unit of a network on a device: its stages, with the constants that they need. */
+/**
+ * A unit of a network on a device: its stages, with the constants that they need. Runs on the calling thread; disjoint {@link
+ * Values#images} may go through it side by side.
+ */
 public final class Unit {
     private final Backend backend;
     private final UnitShape shape;
     private final float epsilon;
     private final List<Stage> stages;
-    private final Map<Layer, Stage.OfLayer> layers = new HashMap<>();
     private final Map<Stage, List<View>> constants = new HashMap<>();
-    private final ArrayPlan kept;
-    private final ArrayPlan overwritten;
+    private final Map<Layer, Stage.OfLayer> byLayer = new HashMap<>();
+    private final ArrayPlan keeping;
+    private final ArrayPlan overwriting;
 
     Unit(Backend backend, Scope scope, VisionTransformer model, UnitShape shape) {
         this.backend = backend;
         this.shape = shape;
         this.epsilon = model.config().epsilon();
-        this.stages = List.copyOf(shape.stages());
+        this.stages = shape.stages();
         for (Stage stage : stages) {
-            constants.put(stage, stage.constants(model).stream().map(tensor -> Networks.array(backend, scope, tensor)).toList());
+            constants.put(stage, stage.constants(model).stream().map(tensor -> Network.array(backend, scope, tensor)).toList());
             if (stage instanceof Stage.OfLayer own) {
-                layers.put(own.layer(), own);
+                byLayer.put(own.layer(), own);
             }
         }
-        this.kept = new ArrayPlan(stages, true);
-        this.overwritten = new ArrayPlan(stages, false);
+        this.keeping = new ArrayPlan(stages, true);
+        this.overwriting = new ArrayPlan(stages, false);
     }
 
     /** What it is. */
@@ -38,31 +43,9 @@ public final class Unit {
         return shape;
     }
 
-    /**
-     * Room for a pass of some images, owned by the scope; operands and outputs of the layers last.
-     *
-     * @param input {@code [images, input tokens, input dim]}
-     * @param output {@code [images, output tokens, output dim]}
-     */
-    public Pass pass(Scope scope, View input, View output) {
-        return new Pass(this, kept.allocate(scope, input, output));
-    }
-
-    /** The same with a new output. */
-    public Pass pass(Scope scope, View input) {
-        return pass(scope, input, output(scope, input.size(0)));
-    }
-
-    /** The forward pass alone: nothing is kept but the output, shaped as {@link #pass} takes it. */
-    public void forward(Arithmetic arithmetic, View input, View output) {
-        try (Scope scope = backend.scope()) {
-            new Pass(this, overwritten.allocate(scope, input, output)).forward(arithmetic);
-        }
-    }
-
-    /** A new array for the output of so many images. */
-    public View output(Scope scope, int images) {
-        return scope.floats(shape.output().arraySizes(images));
+    /** Its computation, in order. */
+    public List<Stage> stages() {
+        return stages;
     }
 
     /** A new array for the input of so many images. */
@@ -70,16 +53,64 @@ public final class Unit {
         return scope.floats(shape.input().arraySizes(images));
     }
 
-    List<Stage> stages() {
-        return stages;
+    /** A new array for the output of so many images. */
+    public View output(Scope scope, int images) {
+        return scope.floats(shape.output().arraySizes(images));
     }
 
-    Stage.OfLayer stage(Layer layer) {
-        return layers.get(layer);
+    /**
+     * Room for what the unit computes of some images, owned by the scope.
+     *
+     * @param input {@code [images, input tokens, input dim]}
+     * @param output {@code [images, output tokens, output dim]}
+     */
+    public Values values(Scope scope, View input, View output) {
+        return keeping.allocate(scope, input, output);
     }
 
-    List<View> constants(Stage stage) {
-        return constants.get(stage);
+    /** From the input to the output; what gradients and layers need is kept. */
+    public void forward(Arithmetic arithmetic, Values values) {
+        stages.forEach(stage -> stage.forward(this, values, arithmetic));
+    }
+
+    /** The same with nothing kept but the output. */
+    public void forward(Arithmetic arithmetic, View input, View output) {
+        try (Scope scope = backend.scope()) {
+            forward(arithmetic, overwriting.allocate(scope, input, output));
+        }
+    }
+
+    /**
+     * Gradients of the loss with respect to the input and every layer's output, from the gradient at the output. No gradient of a
+     * weight is computed.
+     *
+     * @param values what {@link #forward} in float32 left
+     * @param scope owns the gradients; where two are equal they may share memory, also that of the one at the output
+     */
+    public Values backward(FloatArithmetic arithmetic, Values values, View atOutput, Scope scope) {
+        Map<String, View> gradients = new HashMap<>(Map.of(shape.output().array(), atOutput));
+        Backward backward = new Backward(this, values, arithmetic, scope, gradients, new HashSet<>());
+        for (int i = stages.size() - 1; i >= 0; i--) {
+            stages.get(i).backward(backward);
+        }
+        return new Values(gradients);
+    }
+
+    /** New arrays like those of the layers' outputs of so many images. */
+    public Values layerOutputs(Scope scope, int images) {
+        Map<String, View> arrays = new HashMap<>();
+        byLayer.values().forEach(stage -> arrays.put(stage.output().array(), scope.floats(stage.output().arraySizes(images))));
+        return new Values(arrays);
+    }
+
+    /**
+     * Operands and outputs of the layers.
+     *
+     * @param values what {@link #forward} left
+     * @param gradients at the layers' outputs, to go with them
+     */
+    public List<LayerData> layers(Values values, Optional<Values> gradients) {
+        return shape.layers().stream().map(layer -> byLayer.get(layer).data(values, gradients)).toList();
     }
 
     Backend backend() {
@@ -88,5 +119,9 @@ public final class Unit {
 
     float epsilon() {
         return epsilon;
+    }
+
+    List<View> constants(Stage stage) {
+        return constants.get(stage);
     }
 }

@@ -22,4 +22,9 @@ public record Values(Map<String, View> arrays) {
         arrays.forEach((name, array) -> own.put(name, array.slice(0, from, to)));
         return new Values(own);
     }
+
+    /** How many images. */
+    int images() {
+        return arrays.values().iterator().next().size(0);
+    }
 }
