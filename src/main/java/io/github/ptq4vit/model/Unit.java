@@ -18,7 +18,7 @@ public final class Unit {
     private final UnitShape shape;
     private final float epsilon;
     private final List<Stage> stages;
-    private final Map<Stage, List<View>> constants = new HashMap<>();
+    private final Map<String, List<View>> constants = new HashMap<>();
     private final Map<Layer, Stage.OfLayer> byLayer = new HashMap<>();
     private final ArrayPlan keeping;
     private final ArrayPlan overwriting;
@@ -27,9 +27,9 @@ public final class Unit {
         this.backend = backend;
         this.shape = shape;
         this.epsilon = model.config().epsilon();
-        this.stages = shape.stages();
+        this.stages = List.copyOf(shape.stages());
         for (Stage stage : stages) {
-            constants.put(stage, stage.constants(model).stream().map(tensor -> Network.array(backend, scope, tensor)).toList());
+            constants.put(stage.output().array(), stage.constants(model).stream().map(tensor -> Network.array(backend, scope, tensor)).toList());
             if (stage instanceof Stage.OfLayer own) {
                 byLayer.put(own.layer(), own);
             }
@@ -122,6 +122,6 @@ public final class Unit {
     }
 
     List<View> constants(Stage stage) {
-        return constants.get(stage);
+        return constants.get(stage.output().array());
     }
 }
