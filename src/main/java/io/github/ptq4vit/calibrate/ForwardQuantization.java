@@ -6,18 +6,19 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.inference.QuantizedArithmetic;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pass;
+import io.github.ptq4vit.model.Stage;
 import io.github.ptq4vit.model.Unit;
+import io.github.ptq4vit.model.Values;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.QuantizedLayer;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 
 /**
  * Quantises layers from the patch embedding on. Each is shown the operands that the layers before it, as they were quantised, give
- * it; its output and its gradients are those of the float32 network. Within a unit the forward pass is run anew for every layer.
+ * it; its output and its gradients are those of the float32 network. Within a unit each stage runs once, a layer's when it is
+ * quantised.
  */
 final class ForwardQuantization implements LayerWalk.Visitor {
     private final VisionTransformer model;
@@ -67,19 +68,18 @@ final class ForwardQuantization implements LayerWalk.Visitor {
     }
 
     private void inside(Unit unit, int index, List<LayerData> layers, Scope scope) {
-        Pass pass = unit.pass(scope, tokens, unit.output(owner, images.ids().size()));
-        // roles are in the order of computation
-        for (LayerData data : layers.stream().sorted(Comparator.comparing(d -> d.layer().role())).toList()) {
-            forward(pass);
-            LayerData own = pass.layers(Optional.empty()).stream().filter(d -> d.layer().equals(data.layer())).findFirst().orElseThrow();
-            quantize(new LayerData(data.layer(), own.left(), own.right(), data.output(), data.gradient()), index);
+        int count = images.ids().size();
+        View output = unit.output(owner, count);
+        Values values = unit.values(scope, tokens, output);
+        for (Stage stage : unit.stages()) {
+            if (stage instanceof Stage.OfLayer own) {
+                LayerData expected = layers.stream().filter(data -> data.layer().equals(own.layer())).findFirst().orElseThrow();
+                LayerData now = own.data(values, Optional.empty());
+                quantize(new LayerData(own.layer(), now.left(), now.right(), expected.output(), expected.gradient()), index);
+            }
+            backend.parallel(count, (from, to, inner) -> stage.forward(unit, values.images(from, to), arithmetic));
         }
-        forward(pass);
-        tokens = pass.output();
-    }
-
-    private void forward(Pass pass) {
-        backend.parallel(images.ids().size(), (from, to, inner) -> pass.images(from, to).forward(arithmetic));
+        tokens = output;
     }
 
     private void quantize(LayerData data, int unit) {

@@ -5,13 +5,12 @@ import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.Unit;
+import io.github.ptq4vit.model.Values;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -207,26 +206,31 @@ final class LayerWalk {
         try (Scope scope = backend.scope()) {
             View input = inputs.read(index, 0, count, scope);
             View output = inputs.room(index + 1, 0, count, scope);
-            Pass pass = unit.pass(scope, input, output);
-            // means of the squared gradients, in the shapes of the gradients; at the input, whose are not needed, a stand-in
-            Optional<Gradients> squares = weighted
-                    ? Optional.of(pass.gradients(scope, input, scope.floats(output.sizes()))) : Optional.empty();
+            Values values = unit.values(scope, input, output);
+            Optional<Values> squares = weighted ? Optional.of(unit.layerOutputs(scope, count)) : Optional.empty();
             timings.time("gradients", () -> backend.parallel(count, (from, to, inner) -> {
-                Pass own = pass.images(from, to);
-                own.forward(arithmetic);
+                Values own = values.images(from, to);
+                unit.forward(arithmetic, own);
                 for (int draw = 0; draw < atOutput.size(); draw++) {
                     try (Scope temporary = backend.scope()) {
-                        Gradients g = own.gradients(temporary, temporary.floats(own.input().sizes()),
-                                atOutput.get(draw).slice(0, from, to));
-                        own.backward(arithmetic, g, temporary);
-                        squares.orElseThrow().images(from, to).addSquares(backend, g, 1f / atOutput.size(), draw == 0);
-                        backend.copy(g.input(), atInput.get(draw).slice(0, from, to));
+                        Values gradients = unit.backward(arithmetic, own, atOutput.get(draw).slice(0, from, to), temporary);
+                        addSquares(gradients, squares.orElseThrow().images(from, to), 1f / atOutput.size(), draw == 0);
+                        backend.copy(gradients.of(unit.shape().input()), atInput.get(draw).slice(0, from, to));
                     }
                 }
             }));
-            visitor.unit(unit.shape().name(), index, pass.layers(squares), scope);
+            visitor.unit(unit.shape().name(), index, unit.layers(values, squares), scope);
         }
         return atInput;
+    }
+
+    private void addSquares(Values gradients, Values sums, float factor, boolean first) {
+        sums.arrays().forEach((name, sum) -> {
+            if (first) {
+                backend.zero(sum);
+            }
+            backend.addSquare(gradients.arrays().get(name), factor, sum);
+        });
     }
 
     /** The patch embedding: the last unit to go by. */

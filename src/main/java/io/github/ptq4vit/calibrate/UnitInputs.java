@@ -20,11 +20,11 @@ final class UnitInputs implements AutoCloseable {
     /** @param owner of the arrays on the device; those on the host go when this is closed */
     UnitInputs(Backend backend, Scope owner, List<Unit> units, int images) {
         this.backend = backend;
-        long elements = elements(units.get(0).shape().inputTokens(), units.get(0).shape().inputDim(), images);
+        long elements = units.get(0).shape().input().sizes().elements();
         for (Unit unit : units) {
-            elements += elements(unit.shape().outputTokens(), unit.shape().outputDim(), images);
+            elements += unit.shape().output().sizes().elements();
         }
-        this.host = backend.hostInstead(elements * Float.BYTES);
+        this.host = backend.hostInstead(elements * images * Float.BYTES);
         Scope scope = host.orElse(owner);
         try {
             arrays.add(units.get(0).input(scope, images));
@@ -33,10 +33,6 @@ final class UnitInputs implements AutoCloseable {
             close();
             throw e;
         }
-    }
-
-    private static long elements(int tokens, int dim, int images) {
-        return (long) tokens * dim * images;
     }
 
     /** Sizes of an array, {@code [images, tokens, dim]}. */

@@ -3,34 +3,27 @@ package io.github.ptq4vit.export;
 import static io.github.ptq4vit.export.OnnxGraph.attribute;
 
 import io.github.ptq4vit.model.Architecture;
-import io.github.ptq4vit.model.BlockShape;
 import io.github.ptq4vit.model.Layer;
-import io.github.ptq4vit.model.LayerRole;
-import io.github.ptq4vit.model.MergingShape;
 import io.github.ptq4vit.model.Pooling;
 import io.github.ptq4vit.model.UnitShape;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
-import io.github.ptq4vit.model.Windows;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
-import java.util.function.Function;
-import java.util.stream.Collectors;
 
-/** Writes a network into a graph, step by step as {@link io.github.ptq4vit.model.Network} computes it. */
+/** Writes a network into a graph, as {@link io.github.ptq4vit.model.Network} computes it. */
 final class OnnxNetwork {
-    private static final int LAST = -1;
+    static final int LAST = -1;
     /** The first opset in which the axes of ReduceMean are an input. */
     private static final int AXES_AS_INPUT = 18;
 
-    private final OnnxGraph graph;
-    private final VisionTransformer model;
+    final OnnxGraph graph;
+    final VisionTransformer model;
+    final OnnxProducts products;
+    final OnnxOptions options;
     private final Architecture config;
-    private final OnnxProducts products;
-    private final OnnxOptions options;
 
     OnnxNetwork(OnnxGraph graph, OnnxProducts products, OnnxOptions options) {
         this.graph = graph;
@@ -45,7 +38,7 @@ final class OnnxNetwork {
         String pixels = graph.input(OnnxModel.INPUT, config.channels(), config.imageSize(), config.imageSize());
         String tokens = embed(pixels);
         for (UnitShape unit : config.units()) {
-            tokens = unit instanceof BlockShape block ? block(block, tokens) : merge((MergingShape) unit, tokens);
+            tokens = new OnnxUnit(this, unit).write(tokens);
         }
         classify(pool(tokens));
         graph.output(OnnxModel.OUTPUT);
@@ -58,7 +51,7 @@ final class OnnxNetwork {
                 List.of(map, graph.integers("patches.sizes", 0, config.dim(), LAST)));
         String patches = graph.add("Transpose", "patches", List.of(rows), attribute("perm", 0, 2, 1));
         if (!(config instanceof VitConfig vit)) {
-            return norm("patch_embed.norm", patches);
+            return norm("patch_embed.norm", "patch_embed.norm", patches);
         }
         // the tokens in front become zeros first; they and all positions are then added at once
         int prefix = vit.prefix().count();
@@ -87,76 +80,6 @@ final class OnnxNetwork {
         return sum;
     }
 
-    private String block(BlockShape shape, String input) {
-        Map<LayerRole, Layer> byRole = shape.layers().stream().collect(Collectors.toMap(Layer::role, Function.identity()));
-        String attended = attention(shape, byRole, norm(shape.name() + ".norm1", input));
-        String middle = graph.add("Add", shape.name() + ".middle", List.of(input, scaled(shape, 1, attended)));
-        String hidden = products.linear(byRole.get(LayerRole.FC1), norm(shape.name() + ".norm2", middle));
-        String mlp = products.linear(byRole.get(LayerRole.FC2), activated(shape, hidden));
-        return graph.add("Add", shape.name(), List.of(middle, scaled(shape, 2, mlp)));
-    }
-
-    private String activated(BlockShape shape, String x) {
-        String name = shape.name() + ".mlp.act";
-        return switch (shape.activation()) {
-            case GELU -> gelu(name, x);
-            case SWIGLU -> {
-                List<String> halves = graph.split(name + ".halves", x, 2);
-                String silu = graph.add("Mul", name + ".silu", List.of(halves.get(0),
-                        graph.add("Sigmoid", name + ".sigmoid", List.of(halves.get(0)))));
-                yield graph.add("Mul", name, List.of(silu, halves.get(1)));
-            }
-        };
-    }
-
-    private String gelu(String name, String x) {
-        if (options.opset() >= OnnxOptions.GELU) {
-            return graph.add("Gelu", name, List.of(x));
-        }
-        String scaled = graph.add("Div", name + ".scaled", List.of(x, graph.scalar(name + ".root_of_two", (float) Math.sqrt(2))));
-        String erf = graph.add("Add", name + ".erf_and_one", List.of(graph.add("Erf", name + ".erf", List.of(scaled)),
-                graph.scalar(name + ".one", 1)));
-        String product = graph.add("Mul", name + ".doubled", List.of(x, erf));
-        return graph.add("Mul", name, List.of(product, graph.scalar(name + ".half", 0.5f)));
-    }
-
-    private String attention(BlockShape shape, Map<LayerRole, Layer> byRole, String norm) {
-        String name = shape.name() + ".attn";
-        String input = shape.windows().isEmpty() ? norm : reordered(name + ".windows", norm, shape.windows().get().order());
-        OnnxProducts.Attention attention = products.attention(shape, byRole, input);
-        String scores = shape.windows().isEmpty() ? attention.scores() : biased(shape, attention.scores());
-        String probabilities = graph.add("Softmax", name + ".softmax", List.of(scores), attribute("axis", LAST));
-        String context = attention.context(probabilities);
-        String rows = graph.add("Transpose", name + ".context.rows", List.of(context), attribute("perm", 0, 2, 1, 3));
-        String tokens = graph.add("Reshape", name + ".context", List.of(rows,
-                graph.integers(name + ".context.sizes", LAST, shape.tokens(), shape.dim())));
-        String projected = products.linear(byRole.get(LayerRole.PROJECTION), tokens);
-        return shape.windows().map(windows -> reordered(name + ".image", projected, inverse(windows.order()))).orElse(projected);
-    }
-
-    /** Adds the bias of relative positions to scores {@code [batch * windows, heads, n, n]}. */
-    private String biased(BlockShape shape, String scores) {
-        String name = shape.name() + ".attn.bias";
-        Windows windows = shape.windows().orElseThrow();
-        int n = windows.tokens();
-        String bias = graph.floats(name, windows.bias(model.tensor(shape.positionTable())));
-        if (windows.shift() == 0) {
-            return graph.add("Add", name + ".sum", List.of(scores, bias));
-        }
-        String byImage = graph.add("Reshape", name + ".images", List.of(scores,
-                graph.integers(name + ".images.sizes", LAST, windows.count(), shape.heads(), n, n)));
-        String sum = graph.add("Add", name + ".sum", List.of(byImage, bias));
-        return graph.add("Reshape", name + ".windows", List.of(sum,
-                graph.integers(name + ".windows.sizes", LAST, shape.heads(), n, n)));
-    }
-
-    private String merge(MergingShape shape, String tokens) {
-        String squares = graph.add("Reshape", shape.name() + ".squares", List.of(
-                reordered(shape.name() + ".order", tokens, shape.order()),
-                graph.integers(shape.name() + ".sizes", 0, shape.outputTokens(), 4L * shape.dim())));
-        return products.linear(shape.layers().get(0), norm(shape.name() + ".norm", squares));
-    }
-
     /** The classifiers' inputs, {@code [batch, features]} each. */
     private List<String> pool(String tokens) {
         Pooling pooling = config instanceof VitConfig vit ? vit.pooling() : Pooling.NORM_THEN_MEAN;
@@ -170,8 +93,8 @@ final class OnnxNetwork {
                     pooled.add(norm(norm, "pool.norm" + head, token));
                 }
             }
-            case NORM_THEN_MEAN -> pooled.add(mean(norm(norm, tokens)));
-            case MEAN_THEN_NORM -> pooled.add(norm(norm, mean(tokens)));
+            case NORM_THEN_MEAN -> pooled.add(mean(norm(norm, norm, tokens)));
+            case MEAN_THEN_NORM -> pooled.add(norm(norm, norm, mean(tokens)));
             default -> throw new IllegalStateException(pooling.toString());
         }
         if (config instanceof VitConfig vit && vit.representation() > 0) {
@@ -187,7 +110,7 @@ final class OnnxNetwork {
     /** Mean of the patches. */
     private String mean(String tokens) {
         int prefix = config instanceof VitConfig vit ? vit.prefix().count() : 0;
-        int tokenCount = config.units().get(config.units().size() - 1).outputTokens();
+        int tokenCount = config.units().get(config.units().size() - 1).output().sizes().size(0);
         String patches = prefix == 0 ? tokens : graph.add("Slice", "pool.patches", List.of(tokens,
                 graph.integers("pool.from", prefix), graph.integers("pool.to", tokenCount), graph.integers("pool.axis", 1)));
         return options.opset() < AXES_AS_INPUT
@@ -209,19 +132,10 @@ final class OnnxNetwork {
         }
     }
 
-    private String scaled(BlockShape shape, int part, String x) {
-        return shape.layerScale() ? graph.add("Mul", shape.name() + ".ls" + part,
-                List.of(x, vector(shape.layerScale(part)))) : x;
-    }
-
-    private String norm(String name, String x) {
-        return norm(name, name, x);
-    }
-
-    private String norm(String parameters, String name, String x) {
-        // several norms may share their parameters
-        String gamma = graph.floats(name + ".weight", flat(parameters + ".weight"));
-        String beta = graph.floats(name + ".bias", flat(parameters + ".bias"));
+    /** Normalised tokens; several norms may share their parameters. */
+    String norm(String parameters, String name, String x) {
+        String gamma = graph.floats(name + ".weight", model.vector(parameters + ".weight"));
+        String beta = graph.floats(name + ".bias", model.vector(parameters + ".bias"));
         int[] sizes = graph.sizes(x);
         if (options.target() == OnnxOptions.Target.ONNXRUNTIME && sizes.length == 3) {
             return graph.add("Add", name, List.of(graph.add("Mul", name + ".scaled", List.of(normalised(name, x, sizes[1]), gamma)), beta));
@@ -241,27 +155,5 @@ final class OnnxNetwork {
 
     private String constant(String name, float... numbers) {
         return graph.has(name) ? name : graph.vector(name, numbers);
-    }
-
-    private String vector(String name) {
-        return graph.floats(name, flat(name));
-    }
-
-    private Tensor flat(String name) {
-        Tensor tensor = model.tensor(name);
-        return tensor.reshape(tensor.data().limit());
-    }
-
-    private String reordered(String name, String tokens, int[] order) {
-        return graph.add("Gather", name, List.of(tokens, graph.integers(name + ".places",
-                Arrays.stream(order).asLongStream().toArray())), attribute("axis", 1));
-    }
-
-    private static int[] inverse(int[] order) {
-        int[] inverse = new int[order.length];
-        for (int i = 0; i < order.length; i++) {
-            inverse[order[i]] = i;
-        }
-        return inverse;
     }
 }

@@ -9,7 +9,6 @@ import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 
 /** How a graph multiplies, in float32 or with codes. Notes where the layers are. */
 abstract class OnnxProducts {
@@ -54,7 +53,7 @@ abstract class OnnxProducts {
     abstract String linear(Layer layer, String x);
 
     /** Begins attention: multiplies the input {@code [.., n, dim]} with the weights of queries, keys and values. */
-    abstract Attention attention(BlockShape shape, Map<LayerRole, Layer> layers, String input);
+    abstract Attention attention(BlockShape shape, String input);
 
     /** The products of attention. */
     interface Attention {
@@ -70,11 +69,6 @@ abstract class OnnxProducts {
 
     /** The weight of the patch embedding, {@code [dim, channels, patch, patch]}. */
     abstract String convolutionWeight(Layer layer);
-
-    /** What scores are multiplied with. */
-    static float scoreFactor(BlockShape shape) {
-        return (float) (1 / Math.sqrt(shape.headDim()));
-    }
 
     /** From {@code [.., n, dim]} to {@code [.., heads, n, head dim]}, or transposed once more. */
     final String heads(BlockShape shape, String name, String rows, boolean transposed) {
@@ -107,18 +101,18 @@ abstract class OnnxProducts {
         }
 
         @Override
-        Attention attention(BlockShape shape, Map<LayerRole, Layer> layers, String input) {
+        Attention attention(BlockShape shape, String input) {
             String name = shape.name() + ".attn";
-            List<String> rows = graph.split(name + ".parts", linear(layers.get(LayerRole.QKV), input), 3);
+            List<String> rows = graph.split(name + ".parts", linear(shape.layer(LayerRole.QKV), input), 3);
             String queries = heads(shape, name + ".q", rows.get(0), false);
             String keys = heads(shape, name + ".k", rows.get(1), true);
             String values = heads(shape, name + ".v", rows.get(2), false);
-            float factor = scoreFactor(shape);
+            float factor = shape.scoreFactor();
             boolean scaledBefore = shape.windows().isPresent();
             return new Attention() {
                 @Override
                 public String scores() {
-                    Layer layer = layers.get(LayerRole.QUERY_KEY);
+                    Layer layer = shape.layer(LayerRole.QUERY_KEY);
                     String factors = graph.scalar(name + ".scale", factor);
                     String q = scaledBefore ? graph.add("Mul", name + ".q.scaled", List.of(queries, factors)) : queries;
                     String product = graph.add("MatMul", layer.name(), List.of(q, keys));
@@ -129,7 +123,7 @@ abstract class OnnxProducts {
 
                 @Override
                 public String context(String probabilities) {
-                    Layer layer = layers.get(LayerRole.PROBABILITY_VALUE);
+                    Layer layer = shape.layer(LayerRole.PROBABILITY_VALUE);
                     String context = graph.add("MatMul", layer.name(), List.of(probabilities, values));
                     note(layer, probabilities, List.of(new OnnxModel.Operand(probabilities), new OnnxModel.Operand(rows.get(2))),
                             List.of(new OnnxModel.Operand(context)));

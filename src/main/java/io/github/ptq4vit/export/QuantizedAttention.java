@@ -13,7 +13,6 @@ import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.function.ToDoubleFunction;
 
@@ -43,18 +42,18 @@ final class QuantizedAttention implements OnnxProducts.Attention {
     private record Rows(OnnxModel.Operand operand, CodeValue codes, Optional<Tensor> scales) {
     }
 
-    QuantizedAttention(QuantizedProducts products, BlockShape shape, Map<LayerRole, Layer> layers, String input) {
+    QuantizedAttention(QuantizedProducts products, BlockShape shape, String input) {
         this.graph = products.graph;
         this.products = products;
         this.shape = shape;
-        this.queryKey = layers.get(LayerRole.QUERY_KEY);
-        this.probabilityValue = layers.get(LayerRole.PROBABILITY_VALUE);
-        Layer qkv = layers.get(LayerRole.QKV);
+        this.queryKey = shape.layer(LayerRole.QUERY_KEY);
+        this.probabilityValue = shape.layer(LayerRole.PROBABILITY_VALUE);
+        Layer qkv = shape.layer(LayerRole.QKV);
         String transformed = products.transformed(qkv, input);
         List<OperandCodes.Part> parts = products.operand(qkv, transformed);
         boolean looked = products.quantized(queryKey).leftGrids().get(0).table().isPresent();
         // of windows the queries are scaled unless bounds would have to be, else the scores
-        this.factor = shape.windows().isPresent() && !looked ? OnnxProducts.scoreFactor(shape) : 1;
+        this.factor = shape.windows().isPresent() && !looked ? shape.scoreFactor() : 1;
         this.queries = rows("q", qkv, parts, 0, products.quantized(queryKey).leftGrids(), factor);
         this.keys = rows("k", qkv, parts, 1, products.quantized(queryKey).rightGrids(), 1);
         this.values = rows("v", qkv, parts, 2, products.quantized(probabilityValue).rightGrids(), 1);
@@ -117,7 +116,7 @@ final class QuantizedAttention implements OnnxProducts.Attention {
     @Override
     public String scores() {
         String name = shape.name() + ".attn.scores";
-        float left = OnnxProducts.scoreFactor(shape) / factor;
+        float left = shape.scoreFactor() / factor;
         String product = products.operators.product(name + ".codes", queries.codes, keys.codes, Optional.empty());
         Tensor scales = Tensor.of(Shape.of(), left);
         for (Optional<Tensor> more : List.of(queries.scales, keys.scales)) {

@@ -50,17 +50,17 @@ final class QuantizedProducts extends OnnxProducts {
     }
 
     @Override
-    Attention attention(BlockShape shape, Map<LayerRole, Layer> byRole, String input) {
-        List<Layer> products = List.of(byRole.get(LayerRole.QKV), byRole.get(LayerRole.QUERY_KEY), byRole.get(LayerRole.PROBABILITY_VALUE));
+    Attention attention(BlockShape shape, String input) {
+        List<Layer> products = List.of(shape.layer(LayerRole.QKV), shape.layer(LayerRole.QUERY_KEY), shape.layer(LayerRole.PROBABILITY_VALUE));
         long quantized = products.stream().filter(layer -> quantized(layer).isQuantized()).count();
         if (quantized == 0) {
-            return plain.attention(shape, byRole, input);
+            return plain.attention(shape, input);
         }
         if (quantized < products.size()) {
             throw new ExportException(shape.name() + ".attn: of qkv, matmul1 and matmul2 some stay float32; exported are those that"
                     + " are quantised all together or not at all, so exclude all three or none");
         }
-        return new QuantizedAttention(this, shape, byRole, input);
+        return new QuantizedAttention(this, shape, input);
     }
 
     /** The numbers that are quantised instead of x. */

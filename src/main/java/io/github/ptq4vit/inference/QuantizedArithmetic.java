@@ -60,7 +60,7 @@ public final class QuantizedArithmetic implements Arithmetic {
         this.model = model;
         this.others = others;
         model.config().layers().forEach(layer -> layers.put(layer.name(), layer));
-        model.config().units().forEach(unit -> unit.layers().forEach(layer -> tokens.put(layer.name(), unit.inputTokens())));
+        model.config().units().forEach(unit -> unit.layers().forEach(layer -> tokens.put(layer.name(), unit.input().sizes().size(0))));
     }
 
     /** From now on this layer is quantised. */

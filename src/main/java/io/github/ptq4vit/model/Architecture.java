@@ -64,7 +64,7 @@ public sealed interface Architecture permits VitConfig, SwinConfig {
 
     /** Length of a token before the head. */
     default int features() {
-        return units().get(units().size() - 1).outputDim();
+        return units().get(units().size() - 1).output().sizes().size(1);
     }
 
     /** Length of what a classifier gets. */

@@ -82,8 +82,8 @@ sealed interface Embedding {
         private Normalised(Backend backend, Scope scope, VisionTransformer model) {
             this.backend = backend;
             this.epsilon = model.config().epsilon();
-            this.gamma = Networks.vector(backend, scope, model.tensor("patch_embed.norm.weight"));
-            this.beta = Networks.vector(backend, scope, model.tensor("patch_embed.norm.bias"));
+            this.gamma = Network.array(backend, scope, model.vector("patch_embed.norm.weight"));
+            this.beta = Network.array(backend, scope, model.vector("patch_embed.norm.bias"));
         }
 
         @Override

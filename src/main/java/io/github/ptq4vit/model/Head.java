@@ -34,8 +34,8 @@ final class Head {
             this.pooling = Pooling.NORM_THEN_MEAN;
             this.prefix = 0;
         }
-        this.gamma = Networks.vector(backend, scope, model.tensor(pooling.norm() + ".weight"));
-        this.beta = Networks.vector(backend, scope, model.tensor(pooling.norm() + ".bias"));
+        this.gamma = Network.array(backend, scope, model.vector(pooling.norm() + ".weight"));
+        this.beta = Network.array(backend, scope, model.vector(pooling.norm() + ".bias"));
         this.representation = represented ? Optional.of(backend.linear(scope, model.tensor("pre_logits.fc.weight"),
                 Optional.of(model.tensor("pre_logits.fc.bias")))) : Optional.empty();
     }
@@ -191,6 +191,6 @@ final class Head {
     }
 
     private View difference(Scope scope) {
-        return Networks.array(backend, scope, Tensor.of(Shape.of(1, 2), 1, -1));
+        return Network.array(backend, scope, Tensor.of(Shape.of(1, 2), 1, -1));
     }
 }

@@ -16,23 +16,21 @@ import java.util.Map;
 public record MergingShape(String name, int grid, int dim) implements UnitShape {
 
     @Override
-    public int inputTokens() {
-        return grid * grid;
+    public Value input() {
+        return Value.of(name + ".input", grid * grid, dim);
     }
 
     @Override
-    public int inputDim() {
-        return dim;
+    public Value output() {
+        return Value.of(name, grid * grid / 4, 2 * dim);
     }
 
     @Override
-    public int outputTokens() {
-        return grid * grid / 4;
-    }
-
-    @Override
-    public int outputDim() {
-        return 2 * dim;
+    public List<Stage> stages() {
+        Value squares = Value.of(name + ".squares", grid * grid / 4, 4 * dim);
+        Value norm = Value.of(name + ".norm", grid * grid / 4, 4 * dim);
+        return List.of(new Stage.Reorder(input(), order(), squares), new Stage.Norm(squares, name + ".norm", norm),
+                new Stage.Linear(layer(LayerRole.REDUCTION), norm, output()));
     }
 
     @Override
@@ -57,7 +55,7 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
      * Where the merged tokens come from: the four of a square one after the other, upper left, lower left, upper right,
      * lower right.
      */
-    public int[] order() {
+    private TokenOrder order() {
         int[] order = new int[grid * grid];
         int next = 0;
         for (int row = 0; row < grid; row += 2) {
@@ -67,6 +65,6 @@ public record MergingShape(String name, int grid, int dim) implements UnitShape 
                 }
             }
         }
-        return order;
+        return new TokenOrder(order);
     }
 }

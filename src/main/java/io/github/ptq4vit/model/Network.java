@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 
@@ -25,10 +26,16 @@ public final class Network {
         this.config = model.config();
         this.embedding = Embedding.of(backend, scope, model);
         for (UnitShape shape : config.units()) {
-            units.add(shape instanceof BlockShape block ? new Block(backend, scope, model, block)
-                    : new Merging(backend, scope, model, (MergingShape) shape));
+            units.add(new Unit(backend, scope, model, shape));
         }
         this.head = new Head(backend, scope, model);
+    }
+
+    /** A tensor on the device. */
+    static View array(Backend backend, Scope scope, Tensor tensor) {
+        View view = scope.floats(tensor.shape().toArray());
+        backend.upload(tensor, view);
+        return view;
     }
 
     /** What this is a network of. */
@@ -153,8 +160,8 @@ public final class Network {
         View tokens = input;
         Optional<View> free = Optional.empty();
         for (Unit unit : units.subList(first, units.size())) {
-            View output = free.filter(f -> f.size(1) == unit.shape().outputTokens() && f.size(2) == unit.shape().outputDim())
-                    .orElseGet(() -> unit.output(scope, input.size(0)));
+            int[] sizes = unit.shape().output().arraySizes(input.size(0));
+            View output = free.filter(f -> Arrays.equals(f.sizes(), sizes)).orElseGet(() -> scope.floats(sizes));
             unit.forward(arithmetic, tokens, output);
             free = tokens == input ? Optional.empty() : Optional.of(tokens);
             tokens = output;

@@ -3,41 +3,37 @@ package io.github.ptq4vit.model;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.View;
 
-/** The same permutation of the tokens of every image, there and back. */
-final class TokenOrder {
-    private final Backend backend;
-    private final int[] order;
-    private final int[] inverse;
+/** A permutation of the tokens of every image. */
+public final class TokenOrder {
+    private final int[] places;
 
-    /** @param order for each token after the permutation its place before */
-    TokenOrder(Backend backend, int[] order) {
-        this.backend = backend;
-        this.order = order;
-        this.inverse = new int[order.length];
-        for (int i = 0; i < order.length; i++) {
-            inverse[order[i]] = i;
+    /** @param places for each token after the permutation its place before */
+    TokenOrder(int... places) {
+        this.places = places;
+    }
+
+    /** For each token after the permutation its place before. */
+    public int[] places() {
+        return places.clone();
+    }
+
+    /** The permutation that undoes this one. */
+    TokenOrder inverse() {
+        int[] inverse = new int[places.length];
+        for (int i = 0; i < places.length; i++) {
+            inverse[places[i]] = i;
         }
+        return new TokenOrder(inverse);
     }
 
-    /** Permutes {@code [images, tokens, dim]}. */
-    void forward(View from, View to) {
-        gather(from, order, to);
-    }
-
-    /** Undoes {@link #forward}. */
-    void backward(View from, View to) {
-        gather(from, inverse, to);
-    }
-
-    private void gather(View from, int[] permutation, View to) {
+    /** Permutes dense arrays of {@code [images, tokens, length]}; the result may have other sizes. */
+    void apply(Backend backend, View from, View to) {
         int images = from.size(0);
-        int[] rows = permutation;
-        if (images > 1) {
-            rows = new int[images * permutation.length];
-            for (int i = 0; i < rows.length; i++) {
-                rows[i] = i / permutation.length * permutation.length + permutation[i % permutation.length];
-            }
+        int[] rows = new int[images * places.length];
+        for (int i = 0; i < rows.length; i++) {
+            rows[i] = i / places.length * places.length + places[i % places.length];
         }
-        backend.gather(from.rows(), rows, to.rows());
+        int length = Math.toIntExact(from.elements() / rows.length);
+        backend.gather(from.reshape(rows.length, length), rows, to.reshape(rows.length, length));
     }
 }

@@ -10,17 +10,14 @@ public sealed interface UnitShape permits BlockShape, MergingShape {
     /** timm's name: {@code blocks.3}. */
     String name();
 
-    /** Length of the sequence that goes in. */
-    int inputTokens();
+    /** What goes in, {@code [tokens, length]}. */
+    Value input();
 
-    /** Length of a token that goes in. */
-    int inputDim();
+    /** What comes out, {@code [tokens, length]}. */
+    Value output();
 
-    /** Length of the sequence that comes out. */
-    int outputTokens();
-
-    /** Length of a token that comes out. */
-    int outputDim();
+    /** Its computation from the input to the output, in order: all that there is to say of it. */
+    List<Stage> stages();
 
     /** The layers to quantise, in timm's order of modules. */
     List<Layer> layers();
@@ -30,4 +27,9 @@ public sealed interface UnitShape permits BlockShape, MergingShape {
 
     /** Names and shapes of the tensors that belong to no quantised layer. */
     Map<String, Shape> tensors();
+
+    /** The layer of a role. */
+    default Layer layer(LayerRole role) {
+        return layers().stream().filter(layer -> layer.role() == role).findFirst().orElseThrow();
+    }
 }

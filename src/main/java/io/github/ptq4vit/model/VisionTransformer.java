@@ -28,6 +28,11 @@ public record VisionTransformer(Architecture config, Map<String, Tensor> tensors
         return tensor;
     }
 
+    /** A tensor's numbers as one row. */
+    public Tensor vector(String name) {
+        return tensor(name).reshape(Math.toIntExact(tensor(name).shape().elements()));
+    }
+
     /** Weight of a layer as a matrix {@code [outputs, inputs]}. */
     public Tensor weight(Layer layer) {
         Tensor weight = tensor(layer.name() + ".weight");

@@ -36,13 +36,13 @@ public record Windows(int grid, int size, int shift) {
         return (2 * size - 1) * (2 * size - 1);
     }
 
-    /** For each token in window order its place in the grid, row by row. */
-    public int[] order() {
+    /** From image order, row by row, to window order. */
+    public TokenOrder order() {
         int[] order = new int[grid * grid];
         for (int i = 0; i < order.length; i++) {
             order[i] = (shiftedRow(i) + shift) % grid * grid + (shiftedColumn(i) + shift) % grid;
         }
-        return order;
+        return new TokenOrder(order);
     }
 
     /**

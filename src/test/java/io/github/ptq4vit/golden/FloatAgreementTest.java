@@ -11,12 +11,10 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.Unit;
-import io.github.ptq4vit.model.UnitShape;
+import io.github.ptq4vit.model.Values;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.file.Path;
@@ -110,21 +108,21 @@ class FloatAgreementTest {
         void run() {
             Tensor calib = folder.inputs().read("calib").slice(from, from + images);
             View patches = network.patches(calib, scope);
-            UnitShape first = config.units().get(0);
-            View tokens = scope.floats(images, first.inputTokens(), first.inputDim());
+            View tokens = network.units().get(0).input(scope, images);
             network.embed(arithmetic, patches, tokens, scope);
             View embedded = scope.floats(images, config.grid() * config.grid(), config.dim());
             arithmetic.linear(config.embedding(), patches.rows(), embedded.rows());
             compare(config.embedding().name(), "output", channelsFirst(embedded));
 
-            List<Pass> passes = new ArrayList<>();
+            List<Values> values = new ArrayList<>();
             View input = tokens;
             for (Unit unit : network.units()) {
-                Pass pass = unit.pass(scope, input);
-                pass.forward(arithmetic);
-                pass.layers(Optional.empty()).forEach(this::forward);
-                passes.add(pass);
-                input = pass.output();
+                View output = unit.output(scope, images);
+                Values own = unit.values(scope, input, output);
+                unit.forward(arithmetic, own);
+                unit.layers(own, Optional.empty()).forEach(this::forward);
+                values.add(own);
+                input = output;
             }
             int heads = config.headLayers().size();
             View pooled = scope.floats(heads, images, config.features());
@@ -140,7 +138,7 @@ class FloatAgreementTest {
             Tensor logits = Network.meanOfHeads(backend.download(byImage));
             compare("logits", folder.raw().read("logits"), numbers(upload(logits)), 1);
             compare("logits", folder.raw().read("logits"), numbers(upload(network.logits(arithmetic, calib))), 1);
-            backward(passes, embedded, input, logits);
+            backward(values, embedded, input, logits);
         }
 
         private void forward(LayerData data) {
@@ -154,7 +152,7 @@ class FloatAgreementTest {
             compare(layer, "output", data.output());
         }
 
-        private void backward(List<Pass> passes, View embedded, View last, Tensor logits) {
+        private void backward(List<Values> values, View embedded, View last, Tensor logits) {
             int heads = config.headLayers().size();
             View dOutputs = upload(labelGradients(logits, heads));
             for (int h = 0; h < heads; h++) {
@@ -162,13 +160,12 @@ class FloatAgreementTest {
             }
             View gradient = scope.floats(last.sizes());
             network.headBackward(arithmetic, last, dOutputs, gradient, scope);
-            for (int i = passes.size() - 1; i >= 0; i--) {
-                Pass pass = passes.get(i);
-                Gradients g = pass.gradients(scope, scope.floats(pass.input().sizes()), gradient);
-                pass.backward(arithmetic, g, scope);
-                pass.layers(Optional.of(g)).forEach(data ->
+            for (int i = values.size() - 1; i >= 0; i--) {
+                Unit unit = network.units().get(i);
+                Values g = unit.backward(arithmetic, values.get(i), gradient, scope);
+                unit.layers(values.get(i), Optional.of(g)).forEach(data ->
                         compare(data.layer().name(), "grad_pseudolabel", data.gradient().orElseThrow()));
-                gradient = g.input();
+                gradient = g.of(unit.shape().input());
             }
             View dEmbedded = scope.floats(embedded.sizes());
             network.embedBackward(embedded, gradient, dEmbedded);

@@ -53,28 +53,28 @@ class DinoV2Test {
 
             View input = network.units().get(0).input(scope, images.shape().size(0));
             network.embed(arithmetic, network.patches(images, scope), input, scope);
-            List<Pass> passes = new ArrayList<>();
+            List<Values> values = new ArrayList<>();
             for (Unit unit : network.units()) {
-                Pass pass = unit.pass(scope, input);
-                pass.forward(arithmetic);
-                passes.add(pass);
-                input = pass.output();
+                View output = unit.output(scope, input.size(0));
+                values.add(unit.values(scope, input, output));
+                unit.forward(arithmetic, values.get(values.size() - 1));
+                input = output;
             }
             View gradient = scope.floats(input.sizes());
             View atLogits = scope.floats(1, images.shape().size(0), model.config().classes());
             backend.upload(expected.read("head.gradient").reshape(atLogits.sizes()), atLogits);
             network.headBackward(arithmetic, input, atLogits, gradient, scope);
-            for (int i = passes.size() - 1; i >= 0; i--) {
-                Gradients g = passes.get(i).gradients(scope, scope.floats(passes.get(i).input().sizes()), gradient);
-                passes.get(i).backward(arithmetic, g, scope);
-                for (LayerData data : passes.get(i).layers(Optional.of(g))) {
+            for (int i = values.size() - 1; i >= 0; i--) {
+                Unit unit = network.units().get(i);
+                Values g = unit.backward(arithmetic, values.get(i), gradient, scope);
+                for (LayerData data : unit.layers(values.get(i), Optional.of(g))) {
                     String name = data.layer().name();
                     if (!data.layer().role().isMatmul()) {
                         close(name, expected.read(name + ".output"), backend.download(data.output()));
                         close(name + "'s gradient", expected.read(name + ".gradient"), backend.download(data.gradient().orElseThrow()));
                     }
                 }
-                gradient = g.input();
+                gradient = g.of(unit.shape().input());
             }
         }
     }

@@ -90,7 +90,7 @@ class GradientTest {
         private final Network network;
         private final FloatArithmetic arithmetic;
         private final View patches;
-        private final List<Pass> passes = new ArrayList<>();
+        private final List<Values> values = new ArrayList<>();
 
         Loss(PlainBackend backend, Scope memory, VisionTransformer model, Tensor images) {
             this.backend = backend;
@@ -114,15 +114,14 @@ class GradientTest {
 
         /** Outputs of the classifiers, {@code [classifiers, images, classes]}. */
         private View forward(Arithmetic products, Scope scope) {
-            passes.clear();
-            UnitShape first = config.units().get(0);
-            View tokens = scope.floats(IMAGES, first.inputTokens(), first.inputDim());
+            values.clear();
+            View tokens = network.units().get(0).input(scope, IMAGES);
             network.embed(products, patches, tokens, scope);
             for (Unit unit : network.units()) {
-                Pass pass = unit.pass(scope, tokens);
-                pass.forward(products);
-                passes.add(pass);
-                tokens = pass.output();
+                View output = unit.output(scope, IMAGES);
+                values.add(unit.values(scope, tokens, output));
+                unit.forward(products, values.get(values.size() - 1));
+                tokens = output;
             }
             int heads = config.headLayers().size();
             View pooled = scope.floats(heads, IMAGES, config.classifierInputs());
@@ -171,16 +170,16 @@ class GradientTest {
             for (int head = 0; head < heads; head++) {
                 gradients.put(config.headLayers().get(head).name(), backend.read(dOutputs.at(head)));
             }
-            View last = passes.get(passes.size() - 1).output();
+            int units = values.size();
+            View last = values.get(units - 1).of(config.units().get(units - 1).output());
             View gradient = memory.floats(last.sizes());
             network.headBackward(arithmetic, last, dOutputs, gradient, memory);
-            for (int i = passes.size() - 1; i >= 0; i--) {
-                Pass pass = passes.get(i);
-                Gradients g = pass.gradients(memory, memory.floats(pass.input().sizes()), gradient);
-                pass.backward(arithmetic, g, memory);
-                pass.layers(Optional.of(g)).forEach(data ->
+            for (int i = units - 1; i >= 0; i--) {
+                Unit unit = network.units().get(i);
+                Values g = unit.backward(arithmetic, values.get(i), gradient, memory);
+                unit.layers(values.get(i), Optional.of(g)).forEach(data ->
                         gradients.put(data.layer().name(), backend.read(data.gradient().orElseThrow())));
-                gradient = g.input();
+                gradient = g.of(unit.shape().input());
             }
             View embedded = memory.floats(IMAGES, config.grid() * config.grid(), config.dim());
             arithmetic.linear(config.embedding(), patches.rows(), embedded.rows());

@@ -64,16 +64,15 @@ class KnownModelTest {
     void unitsFitTogether(KnownModel model) {
         Architecture config = model.config();
         UnitShape before = config.units().get(0);
-        assertEquals(config.dim(), before.inputDim());
+        assertEquals(config.dim(), before.input().sizes().size(1));
         for (UnitShape unit : config.units().subList(1, config.units().size())) {
-            assertEquals(before.outputTokens(), unit.inputTokens());
-            assertEquals(before.outputDim(), unit.inputDim());
+            assertEquals(before.output().sizes(), unit.input().sizes());
             before = unit;
         }
-        assertEquals(config.features(), before.outputDim());
+        assertEquals(config.features(), before.output().sizes().size(1));
         if (config instanceof SwinConfig swin) {
             int side = swin.window();
-            assertEquals(side * side, before.outputTokens());
+            assertEquals(side * side, before.output().sizes().size(0));
             for (UnitShape unit : config.units()) {
                 if (unit instanceof BlockShape block) {
                     Windows windows = block.windows().orElseThrow();
@@ -137,7 +136,7 @@ class KnownModelTest {
     void shiftedWindowsKeepApartWhatWasApart() {
         // a grid of 4 x 4 in windows of 2 x 2, shifted by one: the first window holds the tokens 5, 6, 9, 10
         Windows windows = new Windows(4, 2, 1);
-        assertEquals(List.of(5, 6, 9, 10, 7, 4, 11, 8), java.util.Arrays.stream(windows.order()).boxed().toList().subList(0, 8));
+        assertEquals(List.of(5, 6, 9, 10, 7, 4, 11, 8), java.util.Arrays.stream(windows.order().places()).boxed().toList().subList(0, 8));
         float[] bias = windows.bias(Tensor.of(Shape.of(9, 1), 0, 1, 2, 3, 4, 5, 6, 7, 8)).toArray();
         // first window: all were neighbours; row of the first token: itself, right, below, below right
         assertEquals(List.of(4f, 3f, 1f, 0f), floats(bias, 0));

@@ -7,16 +7,14 @@ import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.BlockShape;
 import io.github.ptq4vit.model.FloatArithmetic;
-import io.github.ptq4vit.model.Gradients;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.ModelReader;
 import io.github.ptq4vit.model.Network;
-import io.github.ptq4vit.model.Pass;
 import io.github.ptq4vit.model.ReadOptions;
 import io.github.ptq4vit.model.Unit;
-import io.github.ptq4vit.model.UnitShape;
+import io.github.ptq4vit.model.Values;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.tensor.SafetensorsFile;
 import io.github.ptq4vit.tensor.Tensor;
@@ -80,18 +78,18 @@ public final class Parity {
         View embedded = scope.floats(1, patches.size(1), config.dim());
         arithmetic.linear(config.embedding(), patches.rows(), embedded.rows());
         layer("output", outputs, config.embedding(), embedded);
-        UnitShape first = config.units().get(0);
-        View tokens = scope.floats(1, first.inputTokens(), first.inputDim());
+        View tokens = network.units().get(0).input(scope, 1);
         network.embed(arithmetic, patches, tokens, scope);
-        List<Pass> passes = new ArrayList<>();
+        List<Values> values = new ArrayList<>();
         for (Unit unit : network.units()) {
-            Pass pass = unit.pass(scope, tokens);
-            pass.forward(arithmetic);
-            pass.layers(Optional.empty()).forEach(this::forward);
-            passes.add(pass);
-            tokens = pass.output();
+            View output = unit.output(scope, 1);
+            Values own = unit.values(scope, tokens, output);
+            unit.forward(arithmetic, own);
+            unit.layers(own, Optional.empty()).forEach(this::forward);
+            values.add(own);
+            tokens = output;
         }
-        backward(network, arithmetic, passes, embedded, tokens);
+        backward(network, arithmetic, values, embedded, tokens);
     }
 
     private void forward(LayerData data) {
@@ -102,7 +100,7 @@ public final class Parity {
         }
     }
 
-    private void backward(Network network, FloatArithmetic arithmetic, List<Pass> passes, View embedded, View last) {
+    private void backward(Network network, FloatArithmetic arithmetic, List<Values> values, View embedded, View last) {
         Architecture config = network.config();
         int heads = config.headLayers().size();
         View pooled = scope.floats(heads, 1, config.classifierInputs());
@@ -117,22 +115,21 @@ public final class Parity {
         }
         View gradient = scope.floats(last.sizes());
         network.headBackward(arithmetic, last, dOutputs, gradient, scope);
-        for (int unit = passes.size() - 1; unit >= 0; unit--) {
-            Pass pass = passes.get(unit);
-            Gradients g = pass.gradients(scope, scope.floats(pass.input().sizes()), gradient);
-            pass.backward(arithmetic, g, scope);
-            for (LayerData data : pass.layers(Optional.of(g))) {
+        for (int i = values.size() - 1; i >= 0; i--) {
+            Unit unit = network.units().get(i);
+            Values g = unit.backward(arithmetic, values.get(i), gradient, scope);
+            for (LayerData data : unit.layers(values.get(i), Optional.of(g))) {
                 View own = data.gradient().orElseThrow();
                 if (!data.layer().role().isMatmul()) {
                     layer("gradient", gradients, data.layer(), own);
                 } else if (data.layer().role() == LayerRole.QUERY_KEY) {
                     // PyTorch's is behind the scaling, ours before it where the products are scaled
-                    BlockShape shape = (BlockShape) config.units().get(unit);
+                    BlockShape shape = (BlockShape) unit.shape();
                     attention("softmax_gradient." + --attention, "softmax gradient", own,
                             shape.windows().isPresent() ? 1 : Math.sqrt(shape.headDim()));
                 }
             }
-            gradient = g.input();
+            gradient = g.of(unit.shape().input());
         }
         View dEmbedded = scope.floats(embedded.sizes());
         network.embedBackward(embedded, gradient, dEmbedded);
