@@ -9,6 +9,7 @@ import io.github.ptq4vit.backend.RowTransform;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
+import java.util.stream.LongStream;
 
 /**
  * Codes of rows that are transformed before ({@link RowTransform}), or have ranges of their own ({@link RowScale#RANGE}): row by row through
@@ -48,6 +49,7 @@ final class RowCoder {
     static float[] encode(CodeForm form, long numbers, int rows, int columns, RowTransform transform, CodeGrid grid, long[] codes) {
         RowCoder coder = new RowCoder(form, transform, grid, columns);
         FloatBuffer from = CpuBuffer.at(numbers, Math.multiplyExact(rows * columns, Float.BYTES)).asFloatBuffer();
+        ByteBuffer[] to = LongStream.of(codes).mapToObj(address -> CpuBuffer.at(address, rows * columns * form.bytes())).toArray(ByteBuffer[]::new);
         float[] sizes = new float[rows];
         Arrays.fill(sizes, 1);
         for (int i = 0; i < rows; i++) {
@@ -61,7 +63,7 @@ final class RowCoder {
                 range = CodeRange.unlimited(range.step(), -own.zeroPoint(), range.max() - range.min() - own.zeroPoint());
             }
             for (int part = 0; part < codes.length; part++) {
-                coder.write(part, range, codes[part] + (long) i * columns * form.bytes());
+                coder.write(part, range, to[part]);
             }
         }
         return sizes;
@@ -79,11 +81,15 @@ final class RowCoder {
         }
     }
 
-    /** @param only the range of a grid that has one and no table */
-    private void write(int part, CodeRange only, long codes) {
+    /**
+     * Appends the codes of the row.
+     *
+     * @param only the range of a grid that has one and no table
+     */
+    private void write(int part, CodeRange only, ByteBuffer codes) {
         if (grid.table().isPresent() && form != CodeForm.NUMBERS) {
             lookUp(row, grid.table().get().lookup(part), form.shift(), bytes);
-            CpuBuffer.at(codes, bytes.length).put(bytes);
+            codes.put(bytes);
             return;
         }
         if (grid.table().isPresent()) {
@@ -98,12 +104,12 @@ final class RowCoder {
                 result[i] = grid.code(part, row[i]);
             }
         }
-        ByteBuffer to = CpuBuffer.at(codes, row.length * form.bytes());
         if (form == CodeForm.NUMBERS) {
-            to.asFloatBuffer().put(result);
+            codes.asFloatBuffer().put(result);
+            codes.position(codes.position() + row.length * form.bytes());
         } else {
             narrow(result, form.shift(), bytes);
-            to.put(bytes);
+            codes.put(bytes);
         }
     }
 
