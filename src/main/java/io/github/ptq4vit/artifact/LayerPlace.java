@@ -1,6 +1,5 @@
 package io.github.ptq4vit.artifact;
 
-import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.model.Architecture;
 import io.github.ptq4vit.model.BlockShape;
@@ -17,7 +16,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
@@ -125,9 +123,9 @@ record LayerPlace(Layer layer, String unit, int heads, int prefixTokens) {
     }
 
     /** Levels of extreme scales may not fit float32. */
-    private static void grids(Fields fields, String operand, Supplier<List<CodeGrid>> grids) {
+    private static void grids(Fields fields, String operand, Runnable grids) {
         try {
-            grids.get();
+            grids.run();
         } catch (IllegalArgumentException e) {
             throw fields.wrong(operand, "a quantiser whose levels fit float32", e.getMessage());
         }

@@ -108,8 +108,9 @@ final class QuantizerJson {
 
     private static List<Quantizer> affines(Fields fields, int count, int bits) {
         float[] scales = fields.positives("scales", count);
-        int[] zeroPoints = fields.integers("zero_points", count, Math.max(0, (1 << bits) - 1 - Byte.MAX_VALUE),
-                Math.min(-Byte.MIN_VALUE, (1 << bits) - 1));
+        int smallest = Math.max(0, (1 << bits) - 1 - Byte.MAX_VALUE);
+        int largest = Math.min(-Byte.MIN_VALUE, (1 << bits) - 1);
+        int[] zeroPoints = fields.integers("zero_points", count, smallest, largest);
         return IntStream.range(0, count).<Quantizer>mapToObj(i -> new Quantizer.Affine(scales[i], zeroPoints[i], bits)).toList();
     }
 

@@ -96,15 +96,14 @@ final class AttentionSearch {
 
         /** The best uniform quantiser, and the best companded one if that is wanted. */
         List<RangeSearch.Found> centred(boolean searchLeft, int bits) {
-            if (config.isDynamic()) {
-                return List.of(best(RangeSearch.parts(bits), searchLeft, RowScale.RANGE));
-            }
+            RowScale rows = config.isDynamic() ? RowScale.RANGE : RowScale.NONE;
             float[] range = InputSearch.range(HostMatrix.of(searchLeft ? left : columns, backend));
             List<RangeSearch.Found> kinds = new ArrayList<>();
-            kinds.add(RangeSearch.run(range[0], range[1], bits, candidates -> losses(candidates, searchLeft, RowScale.NONE)));
+            kinds.add(config.isDynamic() ? best(RangeSearch.parts(bits), searchLeft, rows)
+                    : RangeSearch.run(range[0], range[1], bits, candidates -> losses(candidates, searchLeft, rows)));
             if (config.has(Ingredient.COMPANDED) && bits <= Quantizer.Companded.MOST_BITS) {
-                kinds.add(CompandedCandidates.best(Math.max(-range[0], range[1]), SMALLEST_PART, bits,
-                        candidates -> best(candidates, searchLeft, RowScale.NONE)));
+                kinds.add(CompandedCandidates.best(config.isDynamic() ? 1 : Math.max(-range[0], range[1]), SMALLEST_PART, bits,
+                        candidates -> best(candidates, searchLeft, rows)));
             }
             return kinds;
         }

@@ -106,6 +106,11 @@ public record BestConfig(String preset, BitPlan plan, Optional<BitTarget> target
     }
 
     @Override
+    public CalibrationImages shown(CalibrationImages images) {
+        return has(Ingredient.MIRRORED_IMAGES) ? images.withMirrored() : images;
+    }
+
+    @Override
     public LayerQuantization quantization(Calibrating calibrating) {
         return new BestQuantization(calibrating, this);
     }

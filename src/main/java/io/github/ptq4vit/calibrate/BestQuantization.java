@@ -31,35 +31,43 @@ final class BestQuantization implements LayerQuantization {
     }
 
     @Override
-    public Outcome quantize(LayerData data, int unit) {
-        Layer layer = data.layer();
+    public Outcome quantize(LayerData shown, int unit) {
+        Layer layer = shown.layer();
         if (config.plan().excluded().contains(layer.name())) {
             return new Outcome(QuantizedLayer.unquantized(layer.name()), List.of(), 0);
         }
         BitWidths bits = config.plan().of(layer.name());
+        // mirror images come second; they only take part in rounding
+        boolean mirrored = config.has(Ingredient.MIRRORED_IMAGES);
+        LayerData data = mirrored ? shown.firstHalf() : shown;
         if (layer.role().isMatmul()) {
             AttentionSearch.Found found = timings.time("search " + layer.role().suffix(),
                     () -> new AttentionSearch(backend, config).run(data, bits.activations()));
             return new Outcome(found.layer(), List.of(), found.loss());
         }
-        return linear(new LinearLayer(model, data, unit, backend), bits);
+        LinearLayer searched = new LinearLayer(model, data, unit, backend);
+        return linear(searched, mirrored ? new LinearLayer(model, shown, unit, backend) : searched, bits);
     }
 
-    private Outcome linear(LinearLayer layer, BitWidths bits) {
+    /**
+     * @param layer on the calibration images
+     * @param shown on all images that take part in rounding
+     */
+    private Outcome linear(LinearLayer layer, LinearLayer shown, BitWidths bits) {
         TransformedInputs transformed = new TransformedInputs(backend, layer.tokens());
         InputChoice input = layer.role() == LayerRole.PATCH_EMBEDDING ? new InputChoice(InputTransform.NONE, List.of(), 0)
                 : timings.time("search " + layer.role().suffix() + " L",
                         () -> new LinearInput(backend, config, layer, transformed, bits).best());
         try (Scope scope = backend.scope()) {
             return timings.time("round weights", () -> {
-                View inputs = input.quantizers().isEmpty() ? layer.data().left() : transformed.decoded(layer.data().left(), input, scope);
-                return rounded(layer, input, inputs, bits.weights());
+                View left = shown.data().left();
+                View inputs = input.quantizers().isEmpty() ? left : transformed.decoded(left, input, scope);
+                return rounded(layer, input, new Moments(backend, shown.rowWeights()).of(inputs), bits.weights());
             });
         }
     }
 
-    private Outcome rounded(LinearLayer layer, InputChoice input, View inputs, int bits) {
-        double[][] moments = new Moments(backend, layer.rowWeights()).of(inputs);
+    private Outcome rounded(LinearLayer layer, InputChoice input, double[][] moments, int bits) {
         float[] weight = layer.weight(input.transform());
         boolean companded = config.has(Ingredient.COMPANDED_WEIGHTS);
         double[] diagonal = IntStream.range(0, moments.length).mapToDouble(c -> moments[c][c]).toArray();

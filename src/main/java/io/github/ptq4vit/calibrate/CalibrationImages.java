@@ -1,7 +1,10 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * The images to calibrate on, as the network takes them.
@@ -23,5 +26,19 @@ public record CalibrationImages(List<String> ids, Tensor pixels) {
     CalibrationImages first(int count) {
         int some = Math.min(count, ids.size());
         return new CalibrationImages(ids.subList(0, some), pixels.slice(0, some));
+    }
+
+    /** All of them, then all of them mirrored from left to right. */
+    CalibrationImages withMirrored() {
+        float[] own = pixels.toArray();
+        float[] all = Arrays.copyOf(own, 2 * own.length);
+        int side = pixels.shape().size(3);
+        for (int row = 0; row < own.length; row += side) {
+            for (int x = 0; x < side; x++) {
+                all[own.length + row + x] = own[row + side - 1 - x];
+            }
+        }
+        List<String> names = Stream.concat(ids.stream(), ids.stream().map(id -> id + ", mirrored")).toList();
+        return new CalibrationImages(names, Tensor.of(Shape.of(names.size(), pixels.shape().size(1), pixels.shape().size(2), side), all));
     }
 }

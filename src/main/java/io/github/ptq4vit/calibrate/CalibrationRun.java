@@ -51,7 +51,7 @@ final class CalibrationRun {
         long start = System.nanoTime();
         Map<String, Double> scoringBefore = backend.scoringSeconds();
         network();
-        new LayerWalk(model, backend, recipe.loss(), images, timings).run(walked -> {
+        new LayerWalk(model, backend, recipe.loss(), recipe.shown(images), timings).run(walked -> {
             progress.advanced("forward pass", 0, layerCount);
             LayerQuantization quantization = recipe.quantization(new Calibrating(model, backend, walked, timings));
             return (name, index, data, scope) -> unit(name, index, data, scope, quantization);

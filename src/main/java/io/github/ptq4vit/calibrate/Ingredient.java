@@ -26,6 +26,8 @@ public enum Ingredient {
     PREFIX_RANGES,
     /** Weights may have companded levels; else they have uniform ones. */
     COMPANDED_WEIGHTS,
+    /** Weights are rounded for the calibration images and their mirror images, which cost no search. */
+    MIRRORED_IMAGES,
     /** Weights are rounded with error feedback, then by coordinate descent; else to the nearest code. */
     ERROR_FEEDBACK
 }

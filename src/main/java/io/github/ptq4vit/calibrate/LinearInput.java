@@ -123,8 +123,7 @@ final class LinearInput {
         InputChoice best = null;
         double least = Double.POSITIVE_INFINITY;
         for (InputChoice choice : choices) {
-            double loss = choice.loss() + WEIGHT_PART * layer.nearestLoss(choice.transform(), bits.weights(),
-                    config.has(Ingredient.COMPANDED_WEIGHTS));
+            double loss = choice.loss() + WEIGHT_PART * layer.nearestLoss(choice.transform(), bits.weights());
             if (loss < least) {
                 least = loss;
                 best = choice;

@@ -76,9 +76,13 @@ final class LinearLayer {
         return gradient;
     }
 
-    /** What each row counts in second moments: by its squared gradients, but never nothing. */
+    /**
+     * What each row counts in second moments: by the root of its squared gradients, but never nothing. By the squares themselves a few
+     * tokens (late in the network the class token alone) would decide, and weights would fit those of the calibration images only.
+     */
     double[] rowWeights() {
-        return HostMatrix.floored(gradient.rowShares(), BestTransforms.GRADIENT_PART);
+        double[] roots = Arrays.stream(gradient.rowShares()).map(Math::sqrt).toArray();
+        return HostMatrix.floored(HostMatrix.dividedByMean(roots), BestTransforms.GRADIENT_PART);
     }
 
     /** Weights for a transformed input, {@code [outputs, inputs]}. */
@@ -139,15 +143,18 @@ final class LinearLayer {
         return IntStream.range(0, sums.length).mapToDouble(o -> sums[o] * rowLosses[o]).sum();
     }
 
-    /** What weights rounded to the nearest codes lose by the Hessian metric, about: errors of channels taken as independent. */
-    double nearestLoss(InputTransform transform, int bits, boolean companded) {
+    /**
+     * What weights rounded to the nearest of evenly spaced codes lose by the Hessian metric, about: errors of channels taken as
+     * independent.
+     */
+    double nearestLoss(InputTransform transform, int bits) {
         double[] squares = x.columnSquares(gradient.rowShares(), new double[0]);
         for (int c = 0; c < squares.length; c++) {
             double factor = transform.factors().length == 0 ? 1 : transform.factors()[c];
             squares[c] *= factor * factor;
         }
         float[] own = weight(transform);
-        float[] rounded = WeightRounding.nearest(own, squares, bits, companded).numbers();
+        float[] rounded = WeightRounding.nearest(own, squares, bits, false).numbers();
         double[] outputShares = gradient.columnShares();
         double loss = 0;
         for (int i = 0; i < own.length; i++) {

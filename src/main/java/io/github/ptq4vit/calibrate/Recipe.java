@@ -40,6 +40,11 @@ public sealed interface Recipe permits CalibrationConfig, BestConfig {
         return this;
     }
 
+    /** The images whose layers {@link #quantization} is shown: the calibration images, and after them others if the recipe wants some. */
+    default CalibrationImages shown(CalibrationImages images) {
+        return images;
+    }
+
     /** How layers are quantised. */
     LayerQuantization quantization(Calibrating calibrating);
 

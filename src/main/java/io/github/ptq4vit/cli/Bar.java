@@ -12,6 +12,8 @@ final class Bar implements AutoCloseable {
 
     private final Optional<ProgressBar> bar;
 
+    // Java 22 to 24 have a console also where there is no terminal; the property then tells
+    @SuppressWarnings("SystemConsoleNull")
     Bar(String task, long total) {
         boolean terminal = Boolean.parseBoolean(System.getProperty("ptq4vit.terminal",
                 String.valueOf(System.console() != null)));

@@ -200,13 +200,13 @@ final class CalibrationJob {
                 describe(inner, name + "_", settings);
             } else if (value instanceof Enum<?> constant) {
                 settings.put(name, Choices.word(constant));
-            } else if (value instanceof Set<?> constants && constants.isEmpty()) {
-                // says nothing, and was not there before
-                continue;
             } else if (value instanceof Set<?> constants) {
-                settings.put(name, constants.stream()
-                        .map(constant -> constant instanceof Enum<?> word ? Choices.word(word) : constant.toString()).sorted()
-                        .collect(Collectors.joining(" ")));
+                // an empty one says nothing, and was not there before
+                if (!constants.isEmpty()) {
+                    settings.put(name, constants.stream()
+                            .map(constant -> constant instanceof Enum<?> word ? Choices.word(word) : constant.toString()).sorted()
+                            .collect(Collectors.joining(" ")));
+                }
             } else {
                 settings.put(name, value instanceof Number || value instanceof Boolean ? value : value.toString());
             }

@@ -91,21 +91,18 @@ record JpegStructure(Colors colors, int width, int height, int scans) {
     }
 
     private static Colors colors(int components, boolean jfif, int adobeTransform, int ids) throws IOException {
-        switch (components) {
-            case 0:
-                throw new IOException("it has no frame header");
-            case 1:
-                return Colors.GREY;
-            case 3:
+        return switch (components) {
+            case 0 -> throw new IOException("it has no frame header");
+            case 1 -> Colors.GREY;
+            case 3 -> {
                 boolean namedRgb = ids == ('R' << 16 | 'G' << 8 | 'B');
                 boolean rgb = !jfif && (adobeTransform == 0 || adobeTransform < 0 && namedRgb);
-                return rgb ? Colors.RGB : Colors.YCC;
-            case 4:
-                // of an unknown transform libjpeg takes the more usual
-                return adobeTransform <= 0 ? Colors.CMYK : Colors.YCCK;
-            default:
-                throw new IOException("a JPEG file of " + components + " components is not supported");
-        }
+                yield rgb ? Colors.RGB : Colors.YCC;
+            }
+            // of an unknown transform libjpeg takes the more usual
+            case 4 -> adobeTransform <= 0 ? Colors.CMYK : Colors.YCCK;
+            default -> throw new IOException("a JPEG file of " + components + " components is not supported");
+        };
     }
 
     private static boolean startsWith(byte[] content, int at, String text) {

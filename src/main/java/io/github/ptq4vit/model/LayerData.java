@@ -2,6 +2,7 @@ package io.github.ptq4vit.model;
 
 import io.github.ptq4vit.backend.View;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
 /**
@@ -19,6 +20,12 @@ public record LayerData(Layer layer, View left, Optional<View> right, View outpu
     /** Of a layer with weights: all but the last axis are rows. */
     public static LayerData linear(Layer layer, View x, View y, Optional<View> gradient) {
         return new LayerData(layer, x.rows(), Optional.empty(), y.rows(), gradient.map(View::rows));
+    }
+
+    /** The same of the first half of the images. */
+    public LayerData firstHalf() {
+        UnaryOperator<View> half = view -> view.slice(0, 0, view.size(0) / 2);
+        return new LayerData(layer, half.apply(left), right.map(half), half.apply(output), gradient.map(half));
     }
 
     /** All of its arrays. */

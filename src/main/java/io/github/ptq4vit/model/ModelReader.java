@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
@@ -136,7 +137,7 @@ public final class ModelReader {
     }
 
     /** Some of these names. */
-    static String listed(TreeSet<String> names) {
+    static String listed(SortedSet<String> names) {
         String first = String.join(", ", names.stream().limit(LISTED).map(Printable::of).toList());
         return names.size() > LISTED ? first + " and " + (names.size() - LISTED) + " more" : first;
     }

@@ -1,7 +1,6 @@
 package io.github.ptq4vit.tensor;
 
 import io.github.ptq4vit.tensor.TorchPickle.Storage;
-import io.github.ptq4vit.tensor.TorchPickle.Type;
 import io.github.ptq4vit.tensor.TorchPickle.Window;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -80,7 +79,7 @@ final class TorchFile implements TensorSource {
     @Override
     public Tensor read(String name) {
         Window window = window(name);
-        Type type = window.storage().type();
+        TorchPickle.Type type = window.storage().type();
         if (!type.isFloat()) {
             throw new TensorFileException(path + ": tensor " + Printable.of(name) + " is " + type
                     + ", expected is a floating point type");
@@ -147,7 +146,7 @@ final class TorchFile implements TensorSource {
         }
     }
 
-    private static float number(ByteBuffer bytes, Type type, int at) {
+    private static float number(ByteBuffer bytes, TorchPickle.Type type, int at) {
         return switch (type) {
             case FLOAT32 -> bytes.getFloat(4 * at);
             case FLOAT64 -> (float) bytes.getDouble(8 * at);

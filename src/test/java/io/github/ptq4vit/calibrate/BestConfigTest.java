@@ -90,6 +90,22 @@ class BestConfigTest {
     }
 
     @ParameterizedTest
+    @MethodSource("architectures")
+    void mirrorImagesTakePartInNothingButTheRoundingOfWeights(Architecture config) {
+        VisionTransformer model = RandomVit.of(config, 1);
+        BestConfig recipe = BestConfig.of(new BitWidths(4, 4));
+        try (Backend backend = Backends.open("cpu")) {
+            List<QuantizedLayer> with = calibrated(backend, model, recipe).layers();
+            List<QuantizedLayer> without = calibrated(backend, model, recipe.without(Set.of(Ingredient.MIRRORED_IMAGES))).layers();
+            for (int i = 0; i < with.size(); i++) {
+                assertEquals(without.get(i).left(), with.get(i).left(), with.get(i).name());
+                assertEquals(without.get(i).input(), with.get(i).input(), with.get(i).name());
+            }
+            assertNotEquals(without, with);
+        }
+    }
+
+    @ParameterizedTest
     @EnumSource(ActivationScales.class)
     void anInterruptedRunIsContinuedOnTheSameNetwork(ActivationScales activations) {
         Architecture config = architectures().get(0);

@@ -63,8 +63,12 @@ final class CodeProduct {
                 if (last) {
                     epilogue = epilogue.then(steps);
                 }
-                Worker.Product key = new Worker.Product(length == k ? source : source.resized(n, length),
-                        length == k ? weights : weights.resized(length, weights.size(-1)), ownBias, destination, epilogue);
+                Layout a = length == k ? source : source.resized(n, length);
+                Layout b = length == k ? weights : weights.resized(length, weights.size(-1));
+                // oneDNN multiplies the rows of a matrix slowly, by its reference code, but those of a batch of one fast
+                Worker.Product key = scales == Scales.ROWS
+                        ? new Worker.Product(a.batched(), b.batched(), ownBias, destination.batched(), epilogue)
+                        : new Worker.Product(a, b, ownBias, destination, epilogue);
                 long weightOffset = weights.isPacked() ? 0 : start * weights.stride(0);
                 if (weights.isPacked() && !terms.isEmpty()
                         && dnnl.dnnl_memory_desc_equal(worker.product(key).weights(), packedLayout()) == 0) {

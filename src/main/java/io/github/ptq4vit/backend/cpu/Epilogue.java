@@ -57,7 +57,7 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
         MULTIPLY_ALL,
         /** {@code r *= t} for one number t a column. */
         MULTIPLY_COLUMNS,
-        /** {@code r *= t} for one number t a row. */
+        /** {@code r *= t} for one number t a row of a batch of one. */
         MULTIPLY_ROWS,
         /** {@code r += t} for one number t a column. */
         ADD_COLUMNS
@@ -129,7 +129,7 @@ record Epilogue(boolean shifted, Scales scales, List<Step> steps) {
                 case MULTIPLY_ALL -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, row(handles, result, 1)));
                 case MULTIPLY_COLUMNS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, columns(handles, result)));
                 case MULTIPLY_ROWS -> binary(operations, dnnl.dnnl_binary_mul, slots.add(slot, OneDnn.dense(handles, dnnl.dnnl_f32,
-                        result.size(0), 1)));
+                        1, result.size(-2), 1)));
                 case ADD_COLUMNS -> binary(operations, dnnl.dnnl_binary_add, slots.add(slot, columns(handles, result)));
                 case SQUARE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_square, 0, 0);
                 case ABSOLUTE -> dnnl_post_ops_append_eltwise(operations, dnnl.dnnl_eltwise_abs, 0, 0);

@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.View;
 import java.util.Arrays;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.bytedeco.dnnl.dnnl_memory_desc;
 import org.bytedeco.dnnl.global.dnnl;
 
@@ -69,6 +70,12 @@ final class Layout {
         return new Layout(type, new long[] {rows, columns}, strides);
     }
 
+    /** The same as a batch of one. */
+    Layout batched() {
+        return new Layout(type, before(1, sizes), isPacked() ? strides
+                : before(Math.max(sizes[0] * strides[0], sizes[1] * strides[1]), strides));
+    }
+
     boolean isPacked() {
         return strides.length == 0;
     }
@@ -104,6 +111,10 @@ final class Layout {
 
     dnnl_memory_desc descriptor(Handles owner) {
         return isPacked() ? OneDnn.anyLayout(owner, type, sizes) : OneDnn.strided(owner, type, sizes, strides);
+    }
+
+    private static long[] before(long first, long[] axes) {
+        return LongStream.concat(LongStream.of(first), LongStream.of(axes)).toArray();
     }
 
     private static long[] swapped(long[] axes) {

@@ -48,7 +48,7 @@ final class Reductions {
             if (number > largest) {
                 largest = number;
             }
-            defined &= number == number;
+            defined &= !Float.isNaN(number);
         }
         return defined ? largest : Float.NaN;
     }

@@ -7,8 +7,8 @@ import org.bytedeco.dnnl.global.dnnl;
 
 /**
  * From a tile of results to a loss per group. For squared and absolute distances the product's post-operations have left
- * each element's loss, and a product with ones adds the rows; cosine and Pearson need sums along the rows, which are
- * products with the indicator of the column groups.
+ * each element's loss, and a product with ones adds the rows, or the columns where rows belong to groups; cosine and Pearson need
+ * sums along the rows, which are products with the indicator of the column groups.
  */
 final class TileDistance {
     private static final int F32 = dnnl.dnnl_f32;
@@ -23,7 +23,8 @@ final class TileDistance {
     private final int columns;
     private final long result;
     private final long output;
-    private final Primitive columnSums;
+    private final boolean groupsOfRows;
+    private final Primitive elementSums;
     private final Scratch sums;
     private final float[] numbers;
     private final long ones;
@@ -31,26 +32,30 @@ final class TileDistance {
     /**
      * @param rows of the result
      * @param columns of the result
+     * @param groupsOfRows whether rows are the groups, not columns; for squared and absolute distances
      * @param result address of what the product wrote, {@code [rows, columns]}
      * @param output address of what it is compared with, likewise
      */
-    TileDistance(Worker worker, MatmulProblem problem, int rows, int columns, long result, long output) {
+    TileDistance(Worker worker, MatmulProblem problem, int rows, int columns, boolean groupsOfRows, long result, long output) {
         this.worker = worker;
         this.problem = problem;
         this.rows = rows;
         this.columns = columns;
         this.result = result;
         this.output = output;
-        this.columnSums = worker.product(new Worker.Product(Layout.dense(F32, 1, rows), Layout.dense(F32, rows, columns), false,
-                Layout.dense(F32, 1, columns), Epilogue.NONE)).primitive();
-        this.sums = worker.memory("tile columns", (long) columns * Float.BYTES);
-        this.numbers = new float[columns];
-        this.ones = ones(rows, 1);
+        this.groupsOfRows = groupsOfRows;
+        Layout tile = Layout.dense(F32, rows, columns);
+        this.elementSums = worker.product(groupsOfRows
+                ? new Worker.Product(tile, Layout.dense(F32, columns, 1), false, Layout.dense(F32, rows, 1), Epilogue.NONE)
+                : new Worker.Product(Layout.dense(F32, 1, rows), tile, false, Layout.dense(F32, 1, columns), Epilogue.NONE)).primitive();
+        this.numbers = new float[groupsOfRows ? rows : columns];
+        this.sums = worker.memory("tile sums", (long) numbers.length * Float.BYTES);
+        this.ones = ones(groupsOfRows ? columns : rows, 1);
     }
 
     /**
      * @param groups how many losses
-     * @param head the tile's head where heads are the groups; -1 where columns are
+     * @param head the tile's head where heads are the groups; -1 where columns or rows are
      */
     double[] perGroup(int groups, int head) {
         boolean elementwise = problem.distance() == Distance.SQUARED || problem.distance() == Distance.ABSOLUTE;
@@ -67,26 +72,15 @@ final class TileDistance {
         return sums(1)[0];
     }
 
-    /** The same for each of equally many rows after each other. */
-    double[] perRows(int groups) {
-        double[] totals = new double[groups];
-        float[] ofRows = rowSums("losses", result, 1);
-        int share = rows / groups;
-        for (int row = 0; row < rows; row++) {
-            totals[row / share] += ofRows[row];
-        }
-        return totals;
-    }
-
     private double[] sums(int groups) {
-        columnSums.run(ones, result, this.sums.address());
+        elementSums.run(groupsOfRows ? result : ones, groupsOfRows ? ones : result, this.sums.address());
         this.sums.floats().get(0, numbers);
         double[] sums = new double[groups];
-        int width = columns / groups;
+        int width = numbers.length / groups;
         for (int group = 0; group < groups; group++) {
             double sum = 0;
-            for (int column = group * width; column < (group + 1) * width; column++) {
-                sum += numbers[column];
+            for (int i = group * width; i < (group + 1) * width; i++) {
+                sum += numbers[i];
             }
             sums[group] = sum;
         }

@@ -58,7 +58,7 @@ final class TileScorer {
             right = problem.batch() == 1 ? inputs.right(worker, product, 0) : fixedRight(product);
         }
         inputs.clock.add(WorkClock.Kind.PACK, start);
-        TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), result, output);
+        TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), false, result, output);
         Optional<CodeRange> multiplied = Optional.empty();
         long target = output;
         for (int candidate = first; candidate < last; candidate++) {

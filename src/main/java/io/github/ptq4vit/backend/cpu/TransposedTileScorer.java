@@ -48,13 +48,13 @@ final class TransposedTileScorer {
         long target = copy.output();
         long weight = copy.weight();
         long result = worker.scratch("tile result", (long) height * tile.rows() * Float.BYTES);
-        TileDistance distance = new TileDistance(worker, problem, height, tile.rows(), result, target);
+        boolean together = problem.heads() == 1 && parts < inputs.groups;
+        TileDistance distance = new TileDistance(worker, problem, height, tile.rows(), together, result, target);
         long numbers = problem.batch() > 1 ? rightRows() : 0;
         inputs.clock.add(WorkClock.Kind.PACK, start);
-        for (int candidate = first; candidate < last; candidate++) {
+        for (int candidate = first; candidate < last && !together; candidate++) {
             losses[candidate] = new double[inputs.groups];
         }
-        boolean together = problem.heads() == 1 && parts < inputs.groups;
         long[] sources = new long[inputs.ranges];
         long[] scales = new long[inputs.ranges];
         for (int part = 0; part < parts; part++) {
@@ -82,7 +82,7 @@ final class TransposedTileScorer {
                 time = inputs.clock.add(WorkClock.Kind.PRODUCT, time);
                 inputs.clock.count(height, problem.k(), tile.rows(), inputs.ranges);
                 if (together) {
-                    losses[candidate] = distance.perRows(inputs.groups);
+                    losses[candidate] = distance.perGroup(inputs.groups, -1);
                 } else {
                     losses[candidate][at] = distance.total();
                 }

@@ -137,8 +137,9 @@ final class Worker implements AutoCloseable {
             source = scratch("transposed weights", plain.elements() * (plain.type() == dnnl.dnnl_f32 ? Float.BYTES : 1));
             copy(plain, rows).run(from, source);
         }
-        Primitive packing = made(new Reorder(rows, product),
-                slots -> reorder(slots, rows.descriptor(slots.handles()), product(product).weights()));
+        Layout matrix = product.weights().rank() > rows.rank() ? rows.batched() : rows;
+        Primitive packing = made(new Reorder(matrix, product),
+                slots -> reorder(slots, matrix.descriptor(slots.handles()), product(product).weights()));
         packing.run(source, to);
     }
 

@@ -78,7 +78,7 @@ final class Launch {
     void over(long items) {
         long blocks = (items + kernel.blockSize() - 1) / kernel.blockSize();
         if (blocks > 0) {
-            blocks((int) Math.min(blocks, (long) BLOCKS_A_MULTIPROCESSOR * device.multiprocessors()), 1, 1);
+            blocks(Math.min(blocks, (long) BLOCKS_A_MULTIPROCESSOR * device.multiprocessors()), 1, 1);
         }
     }
 

@@ -137,8 +137,8 @@ record LibrarySearch(List<Path> folders) {
             if (!part.isBlank()) {
                 try {
                     paths.add(Path.of(part));
-                } catch (InvalidPathException e) {
-                    continue;
+                } catch (InvalidPathException ignored) {
+                    // no folder has such a name
                 }
             }
         }

@@ -121,7 +121,7 @@ record ScoreLayout(int scales, int groups, boolean byHead, int side, int parts, 
         int width = problem.m() / parts;
         for (int part = 0; part < parts; part++) {
             rows.add(new Rows(batch, part * width, width, byHead ? batch % problem.heads() : part,
-                    (long) place * problem.m() + part * width));
+                    (long) place * problem.m() + (long) part * width));
         }
     }
 
