@@ -1,28 +1,5 @@
-// Blocks of consecutive numbers times Sylvester's Hadamard matrix times a factor: log2(block) stages of butterflies,
-//   for half = 1, 2, ..., block / 2:  x[i], x[i + half] = x[i] + x[i + half], x[i] - x[i + half].
-// The stages come in this order, and the factor last, so the results are HostOperations.java's to the last bit.
-#include "rows.cuh"
-
-namespace hadamard {
-
-// One stage for four numbers and their partners; `upper`: the partners are the first ones of their pairs.
-__device__ __forceinline__ Four stage(Four own, Four other, bool upper) {
-    for (int j = 0; j < 4; j++) {
-        own.v[j] = upper ? other.v[j] - own.v[j] : own.v[j] + other.v[j];
-    }
-    return own;
-}
-
-// A stage among the four numbers of a thread.
-template <int HALF> __device__ __forceinline__ Four stage_within(Four own) {
-    Four result;
-    for (int j = 0; j < 4; j++) {
-        result.v[j] = (j & HALF) != 0 ? own.v[j ^ HALF] - own.v[j] : own.v[j] + own.v[j ^ HALF];
-    }
-    return result;
-}
-
-}  // namespace hadamard
+// Blocks of consecutive numbers times Sylvester's Hadamard matrix times a factor: log2(block) stages of butterflies.
+#include "hadamard.cuh"
 
 // y = x times the matrix; block is a power of two up to 1024 that divides n; y may be x. A thread has four numbers: the first two
 // stages are its own, the next five the warp's, the others the block's.
@@ -42,18 +19,7 @@ KERNEL __launch_bounds__(256) hadamard_blocks_f32(const float* x, float* y, long
                 own.v[j] = at + j < n ? x[at + j] : 0.0f;
             }
         }
-        own = block > 1 ? hadamard::stage_within<1>(own) : own;
-        own = block > 2 ? hadamard::stage_within<2>(own) : own;
-        UNROLLED
-        for (int distance = 1; distance < 32; distance *= 2) {
-            if (4 * distance < block) {
-                Four other;
-                for (int j = 0; j < 4; j++) {
-                    other.v[j] = __shfl_xor_sync(0xffffffffu, own.v[j], distance);
-                }
-                own = hadamard::stage(own, other, (lane() & distance) != 0);
-            }
-        }
+        own = hadamard::stages_of_warp(own, block);
         for (int half = 128; half < block; half *= 2) {
             store_four(exchanged + own_place, own);
             __syncthreads();

@@ -1,5 +1,6 @@
 // Numbers to codes, and to what these stand for.
 #include "codes.cuh"
+#include "hadamard.cuh"
 #include "rows.cuh"
 
 // codes[i] = code of x[i] in one range of a grid, i < n. Launch: any number of blocks; four at a time where aligned.
@@ -123,6 +124,103 @@ KERNEL quantize_matrix_s8(CodeMatrices shape, const float* x, signed char* codes
             }
         }
         __syncthreads();
+    }
+}
+
+// How the rows of [rows, k] change before they become codes: times factors [k], plus shifts [k], either null for none, then blocks of up to 128
+// numbers times a Hadamard matrix and a factor, as hadamard_blocks_f32 does it.
+struct RowTransform {
+    const float* factors;
+    const float* shifts;
+    long long block;
+    long long k;
+    bool aligned;
+
+    // Four transformed numbers of a row from a column on, zeros beyond k; all lanes of the warp come here.
+    __device__ __forceinline__ Four of(const float* row, int column, float factor) const {
+        Four own;
+        if (aligned && column + 4 <= k) {
+            own = load_four(row + column);
+            if (factors != nullptr) {
+                Four by = load_four(factors + column);
+                for (int j = 0; j < 4; j++) {
+                    own.v[j] *= by.v[j];
+                }
+            }
+            if (shifts != nullptr) {
+                Four by = load_four(shifts + column);
+                for (int j = 0; j < 4; j++) {
+                    own.v[j] += by.v[j];
+                }
+            }
+        } else {
+            for (int j = 0; j < 4; j++) {
+                bool inside = column + j < k;
+                float number = inside ? row[column + j] : 0.0f;
+                number = inside && factors != nullptr ? number * factors[column + j] : number;
+                own.v[j] = inside && shifts != nullptr ? number + shifts[column + j] : number;
+            }
+        }
+        if (block > 1) {
+            own = hadamard::stages_of_warp(own, (int) block);
+            for (int j = 0; j < 4; j++) {
+                own.v[j] *= factor;
+            }
+        }
+        return own;
+    }
+};
+
+// codes[range, row, 0..padded) of the transformed rows of x [rows, k], zeros beyond k; padded is a multiple of 64. row_ranges[row] is
+// written where the grid has such; then a row is read twice, the second time from the first cache.
+// Launch: a warp takes a row, in a loop over rows.
+KERNEL __launch_bounds__(256) quantize_transformed_s8(const float* x, const float* factors, const float* shifts, signed char* codes,
+                                                      long long rows, int k, int padded, int ranges, int block, float factor,
+                                                      const CodeGrid* grids, RowRange* row_ranges) {
+    Coder coder(grids, 0);
+    RowTransform transform{factors, shifts, block, k, (k & 3) == 0 && aligned16(x) && aligned16(factors) && aligned16(shifts)};
+    for (long long row = grid_warp(); row < rows; row += grid_warps()) {
+        const float* source = x + row * k;
+        Coder own = coder;
+        bool by_range = coder.grid.rows == ROWS_BY_RANGE;
+        float size = 1;
+        if (by_range) {
+            Extremes extremes;
+            for (int piece = 0; piece < k; piece += 128) {
+                int column = piece + 4 * lane();
+                Four numbers = transform.of(source, column, factor);
+                for (int j = 0; j < 4; j++) {
+                    if (column + j < k) {
+                        extremes.add(numbers.v[j]);
+                    }
+                }
+            }
+            extremes.add_lanes();
+            RowRange range = extremes.row_range(coder.grid.range[0]);
+            if (lane() == 0) {
+                row_ranges[row] = range;
+            }
+            own = coder.of(range);
+            size = range.size;
+        }
+        for (int piece = 0; piece < padded; piece += 128) {
+            int column = piece + 4 * lane();
+            Four numbers = transform.of(source, column, factor);
+            unsigned words[2] = {0, 0};
+            for (int j = 0; j < 4; j++) {
+                float value = by_range ? __fdiv_rn(numbers.v[j], size) : numbers.v[j];
+                // NaN has code 0
+                own.each(ranges, column + j < k ? value : nanf(""),
+                         [&](int range, int code) { words[range] |= (unsigned) (code & 255) << 8 * j; });
+            }
+            if (column < padded) {
+                unsigned* target = reinterpret_cast<unsigned*>(codes + row * padded + column);
+                target[0] = words[0];
+                if (ranges == 2) {
+                    target[rows * padded / 4] = words[1];
+                }
+            }
+        }
     }
 }
 

@@ -105,6 +105,14 @@ public interface Backend extends AutoCloseable {
         HostProducts.linear(this, x, grid, weights, y);
     }
 
+    /**
+     * The same of rows that are transformed before: what comes out is equal, to the last bit, to the result of the operations one after
+     * the other. A backend that overrides it reads x once.
+     */
+    default void linear(View x, RowTransform transform, CodeGrid grid, Linear weights, View y) {
+        HostProducts.linear(this, x, transform, grid, weights, y);
+    }
+
     /** {@code c = a b}, batched over the leading axes, which are equal; any strides. */
     default void matmul(View a, View b, View c) {
         HostProducts.matmul(this, a, b, c);

@@ -67,6 +67,14 @@ public final class Checks {
         grid.requireRows(RowScale.RANGE);
     }
 
+    /** {@link Backend#linear(View, RowTransform, CodeGrid, Backend.Linear, View)}. */
+    public static void linear(View x, RowTransform transform, CodeGrid grid, Backend.Linear weights, View y) {
+        linear(x, grid, weights, y);
+        transform.factors().ifPresent(factors -> multiply(x, factors, x));
+        transform.shifts().ifPresent(shifts -> multiply(x, shifts, x));
+        HostOperations.requireBlock(transform.hadamard(), weights.inputs());
+    }
+
     /** {@link Backend#matmul(View, View, View)}. */
     public static void matmul(View a, View b, View c) {
         int rank = a.rank();

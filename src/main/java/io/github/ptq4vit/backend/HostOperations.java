@@ -38,7 +38,11 @@ public final class HostOperations {
     public static void hadamard(float[] x, int count, int block) {
         requireBlock(block, count);
         float factor = hadamardFactor(block);
-        for (int half = 1; half < block; half *= 2) {
+        int half = 1;
+        for (; 8 * half <= block; half *= 8) {
+            threeStages(x, count, half);
+        }
+        for (; half < block; half *= 2) {
             for (int start = 0; start < count; start += 2 * half) {
                 for (int i = start; i < start + half; i++) {
                     float a = x[i];
@@ -50,6 +54,38 @@ public final class HostOperations {
         }
         for (int i = 0; i < count; i++) {
             x[i] *= factor;
+        }
+    }
+
+    /** The stages for half, 2 half and 4 half: eight numbers meet each other only. */
+    private static void threeStages(float[] x, int count, int half) {
+        for (int start = 0; start < count; start += 8 * half) {
+            for (int i = start; i < start + half; i++) {
+                float a0 = x[i] + x[i + half];
+                float a1 = x[i] - x[i + half];
+                float a2 = x[i + 2 * half] + x[i + 3 * half];
+                float a3 = x[i + 2 * half] - x[i + 3 * half];
+                float a4 = x[i + 4 * half] + x[i + 5 * half];
+                float a5 = x[i + 4 * half] - x[i + 5 * half];
+                float a6 = x[i + 6 * half] + x[i + 7 * half];
+                float a7 = x[i + 6 * half] - x[i + 7 * half];
+                float b0 = a0 + a2;
+                float b1 = a1 + a3;
+                float b2 = a0 - a2;
+                float b3 = a1 - a3;
+                float b4 = a4 + a6;
+                float b5 = a5 + a7;
+                float b6 = a4 - a6;
+                float b7 = a5 - a7;
+                x[i] = b0 + b4;
+                x[i + half] = b1 + b5;
+                x[i + 2 * half] = b2 + b6;
+                x[i + 3 * half] = b3 + b7;
+                x[i + 4 * half] = b0 - b4;
+                x[i + 5 * half] = b1 - b5;
+                x[i + 6 * half] = b2 - b6;
+                x[i + 7 * half] = b3 - b7;
+            }
         }
     }
 

@@ -71,6 +71,30 @@ public final class HostProducts {
         HostOperations.write(device, products, y);
     }
 
+    static void linear(Backend device, View x, RowTransform transform, CodeGrid grid, Backend.Linear linear, View y) {
+        Checks.linear(x, transform, grid, linear, y);
+        if (transform.isNone()) {
+            device.linear(x, grid, linear, y);
+            return;
+        }
+        try (Scope scope = device.scope()) {
+            View own = scope.floats(x.sizes());
+            View source = x;
+            if (transform.factors().isPresent()) {
+                device.multiply(source, transform.factors().get(), own);
+                source = own;
+            }
+            if (transform.shifts().isPresent()) {
+                device.add(source, transform.shifts().get(), own);
+                source = own;
+            }
+            if (transform.hadamard() > 1) {
+                device.hadamard(source, transform.hadamard(), own);
+            }
+            device.linear(own, grid, linear, y);
+        }
+    }
+
     static void matmul(Backend device, View a, List<CodeGrid> gridsA, View b, List<CodeGrid> gridsB, View c) {
         Checks.matmul(a, gridsA, b, gridsB, c);
         int k = a.size(3);

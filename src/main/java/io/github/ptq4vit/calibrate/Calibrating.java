@@ -9,10 +9,10 @@ import io.github.ptq4vit.model.VisionTransformer;
  * @param model the float32 network, transformed if the recipe does that
  * @param backend computes
  * @param walked the network on the device
- * @param images how many calibration images there are
  * @param timings where the time goes
+ * @param images how many calibration images there are, without others that are shown after them
  */
-record Calibrating(VisionTransformer model, Backend backend, LayerWalk.Walked walked, int images, Timings timings) {
+record Calibrating(VisionTransformer model, Backend backend, LayerWalk.Walked walked, Timings timings, int images) {
 
     /** A loss by the Hessian metric over all images as a divergence in nats: half of the sum, as in Taylor's series, a mean over images. */
     double nats(double loss) {

@@ -59,7 +59,7 @@ final class CalibrationRun {
         network();
         new LayerWalk(model, backend, recipe.loss(), recipe.shown(images), timings).run(walked -> {
             progress.advanced("forward pass", 0, layerCount);
-            LayerQuantization quantization = recipe.quantization(new Calibrating(model, backend, walked, images.ids().size(), timings));
+            LayerQuantization quantization = recipe.quantization(new Calibrating(model, backend, walked, timings, images.ids().size()));
             return (name, index, data, scope) -> unit(name, index, data, scope, quantization);
         });
         double seconds = (System.nanoTime() - start) / 1e9;

@@ -3,6 +3,7 @@ package io.github.ptq4vit.inference;
 import io.github.ptq4vit.artifact.QuantizedModel;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.Arithmetic;
@@ -37,9 +38,9 @@ public final class QuantizedArithmetic implements Arithmetic {
      * An input transform on the device.
      *
      * @param tokens of an image
-     * @param factors of the channels, and what is added after the multiplication; none if they are 1 and 0
+     * @param prefixTokens of these that have a quantiser of their own
      */
-    private record InputData(InputTransform transform, int tokens, Optional<View> factors, Optional<View> shifts) {
+    private record InputData(RowTransform transform, int tokens, int prefixTokens) {
     }
 
     /** Prepares all weights; the scope owns them. */
@@ -90,46 +91,22 @@ public final class QuantizedArithmetic implements Arithmetic {
             return;
         }
         InputData input = inputs.get(layer.name());
-        if (!input.transform.changesNumbers() && grids.size() == 1) {
-            backend.linear(x, grids.get(0), weights.get(layer.name()), y);
-            return;
-        }
-        try (Scope scope = backend.scope()) {
-            View transformed = input.transform.changesNumbers() ? transformed(x, input, scope) : x;
-            backend.linear(transformed, grids.get(0), weights.get(layer.name()), y);
-            if (grids.size() > 1) {
-                View own = scope.floats(prefix(transformed, input).sizes());
-                backend.copy(prefix(transformed, input), own);
+        Backend.Linear own = weights.get(layer.name());
+        backend.linear(x, input.transform, grids.get(0), own, y);
+        if (grids.size() > 1) {
+            try (Scope scope = backend.scope()) {
+                View rows = scope.floats(prefix(x, input).sizes());
+                backend.copy(prefix(x, input), rows);
                 View output = scope.floats(prefix(y, input).sizes());
-                backend.linear(own.rows(), grids.get(1), weights.get(layer.name()), output.rows());
+                backend.linear(rows.rows(), input.transform, grids.get(1), own, output.rows());
                 backend.copy(output, prefix(y, input));
             }
         }
     }
 
-    private View transformed(View x, InputData input, Scope scope) {
-        View result = x;
-        if (input.factors.isPresent()) {
-            View next = scope.floats(x.sizes());
-            backend.multiply(result, input.factors.get(), next);
-            result = next;
-        }
-        if (input.shifts.isPresent()) {
-            View next = result == x ? scope.floats(x.sizes()) : result;
-            backend.add(result, input.shifts.get(), next);
-            result = next;
-        }
-        if (input.transform.hadamard() > 1) {
-            View next = result == x ? scope.floats(x.sizes()) : result;
-            backend.hadamard(result, input.transform.hadamard(), next);
-            result = next;
-        }
-        return result;
-    }
-
     /** The rows of the tokens that have a quantiser of their own, {@code [images, prefix tokens, length]}. */
     private static View prefix(View rows, InputData input) {
-        return rows.reshape(rows.size(0) / input.tokens, input.tokens, rows.size(1)).slice(1, 0, input.transform.prefixTokens());
+        return rows.reshape(rows.size(0) / input.tokens, input.tokens, rows.size(1)).slice(1, 0, input.prefixTokens);
     }
 
     private InputData input(Scope scope, QuantizedLayer q, int tokens) {
@@ -141,7 +118,7 @@ public final class QuantizedArithmetic implements Arithmetic {
                 + inputs + " inputs of " + tokens + " tokens");
         Optional<View> factors = transform.factors().length == 0 ? Optional.empty() : Optional.of(vector(scope, transform.factors()));
         Optional<View> shifts = transform.shift() == 0 ? Optional.empty() : Optional.of(vector(scope, transform.shifts(inputs)));
-        return new InputData(transform, tokens, factors, shifts);
+        return new InputData(new RowTransform(factors, shifts, transform.hadamard()), tokens, transform.prefixTokens());
     }
 
     private View vector(Scope scope, float[] numbers) {

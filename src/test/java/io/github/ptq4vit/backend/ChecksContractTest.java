@@ -157,6 +157,11 @@ class ChecksContractTest {
         refused("linear", wrongOut, view -> backend.linear(x, numbers, view));
         refused("linear", wrong, view -> backend.linear(view, GRID, codes, out));
         refused("linear", wrongOut, view -> backend.linear(x, GRID, codes, view));
+        refused("linear", wrongVectors, view -> backend.linear(x, new RowTransform(Optional.of(view), Optional.empty(), 1), GRID, codes, out));
+        refused("linear", wrongVectors, view -> backend.linear(x, new RowTransform(Optional.empty(), Optional.of(view), 1), GRID, codes, out));
+        refused("linear", wrong, view -> backend.linear(view, new RowTransform(Optional.empty(), Optional.empty(), 2), GRID, codes, out));
+        refused("linear", wrongOut, view -> backend.linear(x, new RowTransform(Optional.empty(), Optional.empty(), 2), GRID, codes, view));
+        refused("linear", () -> backend.linear(x, new RowTransform(Optional.empty(), Optional.empty(), 4), GRID, codes, out));
         refused("linear", () -> backend.linear(side.scope, weight, Optional.of(Tensor.zeros(4))));
         refused("linear", () -> backend.linear(side.scope, Tensor.zeros(5), Optional.empty()));
         refused("linear", () -> backend.linear(side.scope, new byte[29], new float[5], COLUMNS, Optional.empty()));

@@ -110,13 +110,16 @@ class EveryKernelTest {
                         View.over(side.scope.buffer(DataType.INT8, 256 * 192), 256, 192));
                 side.backend.linear(x, CodesContractTest.uniform(32, 0.1f), side.backend.linear(side.scope, codes(192 * 256),
                         steps(256), 192, side.bias(true, 256)), side.scope.floats(256, 256));
+                side.backend.linear(x, new RowTransform(Optional.of(side.normal(2, 192)), Optional.of(side.normal(3, 192)), 64),
+                        CodesContractTest.uniform(32, 0.1f), side.backend.linear(side.scope, codes(192 * 256), steps(256), 192,
+                                side.bias(true, 256)), side.scope.floats(256, 256));
                 return y;
             });
             losses(backend, ScoreProblem.linear(640, 320, 384), Operand.RIGHT);
             losses(backend, ScoreProblem.attention(2, 3, 64, 64, 64), Operand.RIGHT);
             for (String entry : List.of("gelu_forward_f32", "gelu_backward_f32", "add_repeated_f32", "multiply_repeated_f32",
                     "add_square_f32", "magnitude_f32", "layernorm_forward_f32", "softmax_forward_f32", "quantize_dense_s8",
-                    "quantize_matrix_s8", "matmul_tile128_s8", "score_tile128_s8", "score_tile64_s8", "score_quantize_s8")) {
+                    "quantize_matrix_s8", "quantize_transformed_s8", "matmul_tile128_s8", "score_tile128_s8", "score_tile64_s8", "score_quantize_s8")) {
                 EmulatedGpu.Counts counts = gpu.counts(entry);
                 assertTrue(counts.launches() > 0, entry);
                 assertEquals(0, counts.localRequests(), entry + ": local memory");
@@ -229,6 +232,16 @@ class EveryKernelTest {
         for (int block : new int[] {32, 64, 4096}) {
             all.put("Hadamard transform of " + block, side -> result(side,
                     y -> side.backend.hadamard(side.normal(1, 3, 3 * block), block, y), 3, 3 * block));
+        }
+        for (CodeGrid grid : List.of(CodesContractTest.uniform(32, 0.1f), levels, ranges, ScoreProblem.linear(1, 1, 1).with(Left.GELU_TWIN).leftGrids(BITS, 0, 1).get(0),
+                ScoreProblem.linear(1, 1, 1).with(Left.SOFTMAX_NEAREST).leftGrids(BITS, 0, 1).get(0))) {
+            for (int[] size : new int[][] {{97, 1}, {192, 64}, {192, 1}, {256, 128}}) {
+                all.put("product of transformed rows, " + grid + ", " + size[0] + ", " + size[1], side -> result(side, y ->
+                        side.backend.linear(side.normal(1, 65, size[0]), new RowTransform(
+                                size[1] == 64 ? Optional.empty() : Optional.of(side.normal(3, size[0])),
+                                size[1] == 64 ? Optional.empty() : Optional.of(side.normal(4, size[0])), size[1]), grid,
+                                side.backend.linear(side.scope, codes(133 * size[0]), steps(133), size[0], side.bias(true, 133)), y), 65, 133));
+            }
         }
         all.put("squared errors", side -> {
             double[] sums = side.backend.squaredErrors(side.normal(1, 5, 3, 217), side.normal(2, 5, 3, 217),

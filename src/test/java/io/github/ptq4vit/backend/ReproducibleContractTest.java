@@ -163,6 +163,14 @@ class ReproducibleContractTest {
     }
 
     @ParameterizedTest(name = "{0} x {1} in blocks of {2}")
+    @CsvSource({"1, 1, 1", "13, 97, 1", "65, 24, 8", "197, 192, 64", "3, 384, 128", "2, 768, 256"})
+    void productsOfCodesOfTransformedRows(int rows, int inputs, int block) {
+        for (CodeGrid grid : RowTransformContractTest.grids()) {
+            sameBits(side -> RowTransformContractTest.atOnce(side, rows, inputs, true, true, block, grid));
+        }
+    }
+
+    @ParameterizedTest(name = "{0} x {1} in blocks of {2}")
     @CsvSource({"1, 1, 1", "3, 6, 2", "13, 12, 4", "5, 24, 8", "197, 192, 64", "3, 384, 128", "2, 768, 256", "3, 3072, 1024",
         "1, 4096, 4096"})
     void hadamardTransforms(int rows, int columns, int block) {

@@ -118,8 +118,7 @@ class ForwardQuantizationTest {
         Timings timings = new Timings();
         LayerWalk walk = new LayerWalk(model, backend, recipe.loss(), images(model.config()), timings);
         Function<LayerWalk.Walked, LayerWalk.Visitor> visitor = walked -> {
-            LayerQuantization quantization = recipe.quantization(new Calibrating(model, backend, walked,
-                    images(model.config()).ids().size(), timings));
+            LayerQuantization quantization = recipe.quantization(new Calibrating(model, backend, walked, timings, images(model.config()).ids().size()));
             return (name, unit, layers, scope) -> layers.forEach(
                     data -> choices.put(data.layer().name(), quantization.quantize(data, unit).layer()));
         };

@@ -6,6 +6,7 @@ import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.CodeTable;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Tensor;
@@ -110,6 +111,9 @@ final class KernelCases {
         Backend.Linear weights = backend.linear(scope, new byte[COLUMNS * 8], new float[8], COLUMNS, Optional.empty());
         View few = scope.floats(rows, 8);
         use("range_rows_f32", 4, x, () -> backend.linear(x, ranges, weights, few));
+        RowTransform transform = new RowTransform(Optional.of(uploaded(RandomNumbers.normal(3, 1, COLUMNS)).reshape(COLUMNS)),
+                Optional.of(uploaded(RandomNumbers.normal(4, 1, COLUMNS)).reshape(COLUMNS)), 64);
+        use("quantize_transformed_s8", 5, x, () -> backend.linear(x, transform, levels, weights, few));
         use("quantize_matrix_s8", 5, x, () -> backend.linear(x, levels, weights, few));
     }
 

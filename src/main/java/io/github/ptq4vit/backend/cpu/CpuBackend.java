@@ -6,15 +6,16 @@ import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DeviceInfo;
 import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.bytedeco.dnnl.global.dnnl;
@@ -22,6 +23,8 @@ import org.bytedeco.javacpp.Pointer;
 
 /** All operations through oneDNN, each on the calling thread; {@link #parallel} spreads items over the processor's cores. */
 public sealed class CpuBackend implements Backend permits ReproducibleCpu {
+    /** Numbers that pass through Java's arrays at a time: with the room that functions take they stay in the first cache. */
+    static final int PIECE = 4096;
     private static final int F32 = dnnl.dnnl_f32;
 
     static {
@@ -38,9 +41,6 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     private final IntegerPath path;
     private final CpuProducts products;
     private final CpuScorer scorer;
-    /** Owns what every user of the backend needs again. */
-    private final CpuScope constants;
-    private final Map<Integer, View> hadamards;
 
     /** Takes all processors. */
     public CpuBackend() {
@@ -54,8 +54,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     private CpuBackend(int threads, Function<Worker, IntegerPath> probe) {
         this.heap = new NativeHeap();
-        this.constants = new CpuScope(heap);
-        this.workers = new Workers(threads, this::free);
+        this.workers = new Workers(threads, heap::close);
         try {
             this.path = workers.with(probe);
         } catch (RuntimeException | Error e) {
@@ -64,12 +63,6 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         }
         this.products = new CpuProducts(path);
         this.scorer = new CpuScorer(heap, workers, path);
-        this.hadamards = new ConcurrentHashMap<>();
-    }
-
-    private void free() {
-        constants.close();
-        heap.close();
     }
 
     Workers workers() {
@@ -92,8 +85,6 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         this.path = shared.path;
         this.products = shared.products;
         this.scorer = shared.scorer;
-        this.constants = shared.constants;
-        this.hadamards = shared.hadamards;
     }
 
     /** The backend as it is on processors whose int8 products are not exact, whatever this one can do. */
@@ -191,7 +182,13 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     @Override
     public void linear(View x, CodeGrid grid, Linear weights, View y) {
         Checks.linear(x, grid, weights, y);
-        workers.use(worker -> products.quantizedLinear(worker, x, grid, (CpuLinear) weights, y));
+        workers.use(worker -> products.quantizedLinear(worker, x, RowTransform.NONE, grid, (CpuLinear) weights, y));
+    }
+
+    @Override
+    public void linear(View x, RowTransform transform, CodeGrid grid, Linear weights, View y) {
+        Checks.linear(x, transform, grid, weights, y);
+        workers.use(worker -> products.quantizedLinear(worker, x, transform, grid, (CpuLinear) weights, y));
     }
 
     @Override
@@ -350,26 +347,25 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     @Override
     public void hadamard(View x, int block, View y) {
         Checks.hadamard(x, block, y);
-        int rows = Math.toIntExact(x.elements() / block);
-        workers.use(worker -> {
-            long copy = worker.scratch("hadamard", x.elements() * Float.BYTES);
-            View matrix = hadamards.computeIfAbsent(block, this::hadamardMatrix);
-            Layout flat = Layout.dense(F32, rows, block);
-            worker.product(new Worker.Product(flat, Layout.of(matrix), false, flat, Epilogue.NONE)).primitive()
-                    .run(CpuBuffer.address(x), CpuBuffer.address(matrix), copy);
-            Pointer.memcpy(new Address(CpuBuffer.address(y)), new Address(copy), x.elements() * Float.BYTES);
-        });
+        pieces(x, y, Math.max(1, PIECE / x.size(-1)) * x.size(-1), (piece, count) -> HostOperations.hadamard(piece, count, block));
     }
 
-    private View hadamardMatrix(int block) {
-        View matrix = constants.floats(block, block);
-        float[] numbers = new float[block * block];
-        for (int i = 0; i < block; i++) {
-            numbers[i * block + i] = 1;
+    /** Changes the first {@code count} numbers of an array. */
+    interface Change {
+        void apply(float[] x, int count);
+    }
+
+    /** Takes x to y through Java's arrays, in pieces of so many numbers. */
+    static void pieces(View x, View y, int length, Change change) {
+        FloatBuffer from = CpuBuffer.floats(x);
+        FloatBuffer to = CpuBuffer.floats(y);
+        float[] piece = new float[Math.min(length, from.limit())];
+        for (int start = 0; start < from.limit(); start += length) {
+            int count = Math.min(length, from.limit() - start);
+            from.get(start, piece, 0, count);
+            change.apply(piece, count);
+            to.put(start, piece, 0, count);
         }
-        HostOperations.hadamard(numbers, numbers.length, block);
-        CpuBuffer.floats(matrix).put(numbers);
-        return matrix;
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.View;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -62,11 +63,11 @@ final class CpuProducts {
         worker.product(product).primitive().run(CpuBuffer.address(dy), packed, CpuBuffer.address(dx));
     }
 
-    void quantizedLinear(Worker worker, View x, CodeGrid grid, CpuLinear weights, View y) {
+    void quantizedLinear(Worker worker, View x, RowTransform transform, CodeGrid grid, CpuLinear weights, View y) {
         weights.requireUsable(true);
         int rows = Math.toIntExact(x.elements() / weights.inputs());
         if (grid.rows() == RowScale.RANGE) {
-            linearOfRows(worker, x, grid, weights, rows, y);
+            linearOfRows(worker, x, transform, grid, weights, rows, y);
             return;
         }
         int ranges = grid.ranges().size();
@@ -76,13 +77,19 @@ final class CpuProducts {
         CodeProduct product = worker.cached(key, () -> new CodeProduct(worker, first.form(), ranges, rows, weights.inputs(),
                 key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, CodeProduct.Scales.COLUMNS, key.bias,
                 Layout.dense(F32, rows, weights.outputs())));
-        long[] codes = encode(worker, first, CpuBuffer.address(x), 1, Math.toIntExact(x.elements()), grid, new int[ranges][1]);
+        long[] codes;
+        if (transform.isNone()) {
+            codes = encode(worker, first, CpuBuffer.address(x), 1, Math.toIntExact(x.elements()), grid, new int[ranges][1]);
+        } else {
+            codes = rooms(worker, first, CODES_A, ranges, x.elements());
+            RowCoder.encode(first.form(), CpuBuffer.address(x), rows, weights.inputs(), transform, grid, codes);
+        }
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
         product.run(codes, same(b, ranges), weights.scales(grid), weights.bias().orElse(0L), CpuBuffer.address(y));
     }
 
     /** With a range of its own for each row of x: products without bias, then {@code y = y * range + bias}. */
-    private void linearOfRows(Worker worker, View x, CodeGrid grid, CpuLinear weights, int rows, View y) {
+    private void linearOfRows(Worker worker, View x, RowTransform transform, CodeGrid grid, CpuLinear weights, int rows, View y) {
         int ranges = grid.ranges().size();
         Layout plain = weights.transposed();
         LinearKey key = new LinearKey(ranges, rows, weights.inputs(), weights.outputs(), false, weights.isInteger());
@@ -90,7 +97,7 @@ final class CpuProducts {
                 key.integer ? Layout.packed(plain.type(), weights.inputs(), weights.outputs()) : plain, CodeProduct.Scales.COLUMNS, false,
                 Layout.dense(F32, rows, weights.outputs())));
         long[] codes = rooms(worker, first, CODES_A, ranges, (long) rows * weights.inputs());
-        float[] sizes = RowCoder.encode(first.form(), CpuBuffer.address(x), rows, weights.inputs(), grid, codes);
+        float[] sizes = RowCoder.encode(first.form(), CpuBuffer.address(x), rows, weights.inputs(), transform, grid, codes);
         long b = product.packedFor().isPresent() ? weights.packedFor(worker, product.packedFor().get(), plain) : weights.plain();
         product.run(codes, same(b, ranges), weights.scales(grid), 0L, CpuBuffer.address(y));
         float[] bias = weights.bias().map(address -> CpuBuffer.array(address, weights.outputs())).orElse(new float[weights.outputs()]);
@@ -142,7 +149,7 @@ final class CpuProducts {
         long[] left;
         if (rowsOfA) {
             left = rooms(worker, first, CODES_A, ranges, (long) n * k);
-            sizesOfA = RowCoder.encode(first.form(), numbersA, n, k, gridA, left);
+            sizesOfA = RowCoder.encode(first.form(), numbersA, n, k, RowTransform.NONE, gridA, left);
         } else {
             left = encode(worker, coder, numbersA, n, k, gridA, sums);
         }
@@ -151,7 +158,7 @@ final class CpuProducts {
         long[] right;
         if (rowsOfB) {
             right = rooms(worker, second, CODES_B, 1, (long) m * k);
-            sizesOfB = RowCoder.encode(second.form(), numbersB, m, k, gridB, right);
+            sizesOfB = RowCoder.encode(second.form(), numbersB, m, k, RowTransform.NONE, gridB, right);
         } else {
             right = encode(worker, second, numbersB, 1, k * m, gridB, new int[1][1]);
         }

@@ -3,16 +3,12 @@ package io.github.ptq4vit.backend.cpu;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.FixedOrder;
-import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.HostProducts;
 import io.github.ptq4vit.backend.View;
 import java.nio.FloatBuffer;
 
 /** The processor with the forward functions of {@link FixedOrder}: numbers pass through Java's arrays, a piece at a time. */
 final class ReproducibleCpu extends CpuBackend {
-    /** Numbers of a piece: with the room that the functions take they stay in the first cache. */
-    private static final int PIECE = 4096;
-
     ReproducibleCpu(CpuBackend shared) {
         super(shared);
     }
@@ -70,24 +66,10 @@ final class ReproducibleCpu extends CpuBackend {
         pieces(x, y, PIECE, FixedOrder::gelu);
     }
 
-    @Override
-    public void hadamard(View x, int block, View y) {
-        Checks.hadamard(x, block, y);
-        pieces(x, y, x.size(-1), (functions, row, count) -> HostOperations.hadamard(row, count, block));
-    }
-
     /** Takes x to y in pieces of so many numbers. */
     private static void pieces(View x, View y, int length, Function function) {
-        FloatBuffer from = CpuBuffer.floats(x);
-        FloatBuffer to = CpuBuffer.floats(y);
-        float[] piece = new float[Math.min(length, from.limit())];
-        FixedOrder functions = new FixedOrder(piece.length);
-        for (int start = 0; start < from.limit(); start += length) {
-            int count = Math.min(length, from.limit() - start);
-            from.get(start, piece, 0, count);
-            function.apply(functions, piece, count);
-            to.put(start, piece, 0, count);
-        }
+        FixedOrder functions = new FixedOrder(Math.toIntExact(Math.min(length, x.elements())));
+        pieces(x, y, length, (piece, count) -> function.apply(functions, piece, count));
     }
 
     private static void write(float[][] rows, View y) {

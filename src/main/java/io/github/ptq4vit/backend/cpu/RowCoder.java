@@ -1,17 +1,41 @@
 package io.github.ptq4vit.backend.cpu;
 
 import io.github.ptq4vit.backend.CodeGrid;
-import io.github.ptq4vit.backend.CodeTable;
+import io.github.ptq4vit.backend.CodeRange;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.RowRange;
+import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.RowTransform;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
+import java.util.Arrays;
 
-/** Codes of rows that have ranges of their own ({@link io.github.ptq4vit.backend.RowScale#RANGE}), row by row through Java's arrays. */
+/**
+ * Codes of rows that are transformed before ({@link RowTransform}), or have ranges of their own ({@link RowScale#RANGE}): row by row through
+ * Java's arrays, so that each number is read once.
+ */
 final class RowCoder {
     /** Added and taken off again, it rounds numbers of up to 2^22 half to even. */
     private static final float ROUNDING = 0x1.8p23f;
 
-    private RowCoder() {
+    private final CodeForm form;
+    private final CodeGrid grid;
+    private final float[] factors;
+    private final float[] shifts;
+    private final int hadamard;
+    private final float[] row;
+    private final float[] result;
+    private final byte[] bytes;
+
+    private RowCoder(CodeForm form, RowTransform transform, CodeGrid grid, int columns) {
+        this.form = form;
+        this.grid = grid;
+        this.factors = transform.factors().map(view -> CpuBuffer.array(CpuBuffer.address(view), columns)).orElse(new float[0]);
+        this.shifts = transform.shifts().map(view -> CpuBuffer.array(CpuBuffer.address(view), columns)).orElse(new float[0]);
+        this.hadamard = transform.hadamard();
+        this.row = new float[columns];
+        this.result = new float[columns];
+        this.bytes = new byte[columns];
     }
 
     /**
@@ -19,36 +43,68 @@ final class RowCoder {
      *
      * @param numbers address of {@code [rows, columns]} float32
      * @param codes address of the codes for each range of the grid
-     * @return the ranges' sizes
+     * @return the sizes of the rows' ranges; ones if they have none of their own
      */
-    static float[] encode(CodeForm form, long numbers, int rows, int columns, CodeGrid grid, long[] codes) {
+    static float[] encode(CodeForm form, long numbers, int rows, int columns, RowTransform transform, CodeGrid grid, long[] codes) {
+        RowCoder coder = new RowCoder(form, transform, grid, columns);
         FloatBuffer from = CpuBuffer.at(numbers, Math.multiplyExact(rows * columns, Float.BYTES)).asFloatBuffer();
         float[] sizes = new float[rows];
-        float[] row = new float[columns];
-        float[] result = new float[columns];
-        byte[] bytes = new byte[columns];
+        Arrays.fill(sizes, 1);
         for (int i = 0; i < rows; i++) {
-            from.get(i * columns, row);
-            RowRange range = RowRange.of(row, 0, columns, grid);
-            sizes[i] = range.size();
-            divide(row, range.size());
+            from.get(i * columns, coder.row);
+            coder.transform();
+            CodeRange range = grid.ranges().get(0);
+            if (grid.rows() == RowScale.RANGE) {
+                RowRange own = RowRange.of(coder.row, 0, columns, grid);
+                sizes[i] = own.size();
+                divide(coder.row, own.size());
+                range = CodeRange.unlimited(range.step(), -own.zeroPoint(), range.max() - range.min() - own.zeroPoint());
+            }
             for (int part = 0; part < codes.length; part++) {
-                if (grid.table().isPresent()) {
-                    lookUp(row, grid.table().get(), part, result);
-                } else {
-                    int min = -range.zeroPoint();
-                    round(row, grid.ranges().get(0).step(), min, min + grid.ranges().get(0).max() - grid.ranges().get(0).min(), result);
-                }
-                ByteBuffer to = CpuBuffer.at(codes[part] + (long) i * columns * form.bytes(), columns * form.bytes());
-                if (form == CodeForm.NUMBERS) {
-                    to.asFloatBuffer().put(result);
-                } else {
-                    narrow(result, form.shift(), bytes);
-                    to.put(bytes);
-                }
+                coder.write(part, range, codes[part] + (long) i * columns * form.bytes());
             }
         }
         return sizes;
+    }
+
+    private void transform() {
+        for (int i = 0; i < factors.length; i++) {
+            row[i] *= factors[i];
+        }
+        for (int i = 0; i < shifts.length; i++) {
+            row[i] += shifts[i];
+        }
+        if (hadamard > 1) {
+            HostOperations.hadamard(row, row.length, hadamard);
+        }
+    }
+
+    /** @param only the range of a grid that has one and no table */
+    private void write(int part, CodeRange only, long codes) {
+        if (grid.table().isPresent() && form != CodeForm.NUMBERS) {
+            lookUp(row, grid.table().get().lookup(part), form.shift(), bytes);
+            CpuBuffer.at(codes, bytes.length).put(bytes);
+            return;
+        }
+        if (grid.table().isPresent()) {
+            byte[] byPattern = grid.table().get().lookup(part);
+            for (int i = 0; i < row.length; i++) {
+                result[i] = byPattern[Float.floatToRawIntBits(row[i]) >>> 16];
+            }
+        } else if (grid.ranges().size() == 1 && only.isUnlimited()) {
+            round(row, only.step(), only.min(), only.max(), result);
+        } else {
+            for (int i = 0; i < row.length; i++) {
+                result[i] = grid.code(part, row[i]);
+            }
+        }
+        ByteBuffer to = CpuBuffer.at(codes, row.length * form.bytes());
+        if (form == CodeForm.NUMBERS) {
+            to.asFloatBuffer().put(result);
+        } else {
+            narrow(result, form.shift(), bytes);
+            to.put(bytes);
+        }
     }
 
     static void divide(float[] row, float size) {
@@ -64,10 +120,9 @@ final class RowCoder {
         }
     }
 
-    private static void lookUp(float[] row, CodeTable table, int range, float[] codes) {
-        byte[] byPattern = table.lookup(range);
+    private static void lookUp(float[] row, byte[] byPattern, int shift, byte[] codes) {
         for (int i = 0; i < codes.length; i++) {
-            codes[i] = byPattern[Float.floatToRawIntBits(row[i]) >>> 16];
+            codes[i] = (byte) (byPattern[Float.floatToRawIntBits(row[i]) >>> 16] + shift);
         }
     }
 

@@ -8,6 +8,7 @@ import io.github.ptq4vit.backend.DeviceInfo;
 import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.tensor.Shape;
@@ -242,6 +243,16 @@ public sealed class CudaBackend implements Backend permits ReproducibleCuda {
     public void linear(View x, CodeGrid grid, Linear weights, View y) {
         Checks.linear(x, grid, weights, y);
         integerProducts.linear(x, grid, weights, y);
+    }
+
+    @Override
+    public void linear(View x, RowTransform transform, CodeGrid grid, Linear weights, View y) {
+        if (transform.isNone() || transform.hadamard() > IntegerProducts.LARGEST_HADAMARD_BLOCK) {
+            Backend.super.linear(x, transform, grid, weights, y);
+            return;
+        }
+        Checks.linear(x, transform, grid, weights, y);
+        integerProducts.linear(x, transform, grid, weights, y);
     }
 
     @Override

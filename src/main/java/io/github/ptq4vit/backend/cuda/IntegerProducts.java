@@ -3,7 +3,9 @@ package io.github.ptq4vit.backend.cuda;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
+import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.View;
 import java.util.List;
 import java.util.Optional;
@@ -13,6 +15,8 @@ import java.util.Optional;
  * {@link #PADDING}: {@code [ranges, images, heads, rows, padded k]}. The tiles that multiply them never look for the end of k.
  */
 final class IntegerProducts {
+    /** Numbers that a warp has at a time, see {@code cuda-kernels/hadamard.cuh}. */
+    static final int LARGEST_HADAMARD_BLOCK = 128;
     /** Codes that a tile takes of a row at a time. */
     static final int PADDING = 64;
     /** Beyond that many products of codes -128 an int32 sum could overflow. */
@@ -54,6 +58,16 @@ final class IntegerProducts {
         try (CudaScope scope = new CudaScope(device.memory())) {
             Codes a = quantize(scope, x.reshape(1, 1, rows, weights.inputs()), List.of(grid));
             multiply(a, new Codes(weights.weights(), 1, 0, 1, 0), y.reshape(1, 1, rows, weights.outputs()), Optional.of(weights));
+        }
+    }
+
+    /** {@code y = Q(T(x)) W^T + b}, whose blocks are no larger than {@link #LARGEST_HADAMARD_BLOCK}. */
+    void linear(View x, RowTransform transform, CodeGrid grid, Backend.Linear linear, View y) {
+        CudaLinear weights = CudaLinear.of(linear, true);
+        int rows = Math.toIntExact(x.elements() / weights.inputs());
+        try (CudaScope scope = new CudaScope(device.memory())) {
+            multiply(quantize(scope, x, rows, weights.inputs(), transform, grid), new Codes(weights.weights(), 1, 0, 1, 0),
+                    y.reshape(1, 1, rows, weights.outputs()), Optional.of(weights));
         }
     }
 
@@ -107,6 +121,21 @@ final class IntegerProducts {
         device.launch(Kernel.QUANTIZE_MATRIX_S8).words(shape).view(x).view(codes).address(table).integer(grids.size())
                 .address(rowRanges).blocks(padded / PADDING, rowBlocks, batches);
         return new Codes(codes, ranges, table, grids.size(), rowRanges);
+    }
+
+    /** Codes of dense rows that are transformed before. */
+    private Codes quantize(CudaScope scope, View x, int rows, int k, RowTransform transform, CodeGrid grid) {
+        int padded = padded(k);
+        int ranges = grid.ranges().size();
+        View codes = View.over(scope.buffer(DataType.INT8, (long) ranges * rows * padded), ranges, 1, 1, rows, padded);
+        long table = GridTable.upload(device, scope, List.of(grid));
+        long rowRanges = grid.rows() == RowScale.RANGE ? scope.buffer(DataType.INT8, (long) rows * ROW_RANGE_BYTES).address() : 0;
+        Launch launch = device.launch(Kernel.QUANTIZE_TRANSFORMED_S8).view(x);
+        transform.factors().ifPresentOrElse(launch::view, () -> launch.address(0));
+        transform.shifts().ifPresentOrElse(launch::view, () -> launch.address(0));
+        launch.view(codes).count(rows).integer(k).integer(padded).integer(ranges).integer(transform.hadamard())
+                .number(HostOperations.hadamardFactor(transform.hadamard())).address(table).address(rowRanges).overRows(rows);
+        return new Codes(codes, ranges, table, 1, rowRanges);
     }
 
     /** @param layer whose weights b is, if any */

@@ -42,6 +42,8 @@ enum Kernel {
     QUANTIZE_DENSE_S8(5, 256),
     /** Codes of strided matrices as rows padded with zeros, in all ranges of a grid per head. */
     QUANTIZE_MATRIX_S8(6, 256),
+    /** Codes of rows that are transformed before, padded with zeros, a warp a row. */
+    QUANTIZE_TRANSFORMED_S8(12, 256),
     /** Ranges of the rows of strided matrices. */
     RANGE_ROWS_F32(5, 256),
     /** Numbers to what their codes stand for. */
