@@ -13,8 +13,8 @@ import java.util.Set;
 import java.util.stream.IntStream;
 
 /**
- * Which arrays of a unit lie in the same memory, one after the other: an array takes that of an equally large one that no stage
- * reads any more. Equally large, so that different images never meet.
+ * Which arrays of a unit take the same memory one after the other: an array that of an equally large one which no stage reads any
+ * more. An image then has the same place in both, and images may be computed side by side.
  */
 final class ArrayPlan {
     private final String input;
@@ -25,7 +25,7 @@ final class ArrayPlan {
     /** How many numbers of an image each piece of memory holds. */
     private final List<Integer> memory = new ArrayList<>();
 
-    /** @param kept whether what gradients and the data of layers need lasts */
+    /** @param kept whether {@link Stage#kept} is not written over */
     ArrayPlan(List<Stage> stages, boolean kept) {
         this.input = stages.get(0).input().array();
         this.output = stages.get(stages.size() - 1).output().array();
@@ -43,7 +43,7 @@ final class ArrayPlan {
                     ending.add(places.get(value.array()));
                 }
             }
-            Integer own = places.get(stage.input().array());
+            int own = places.getOrDefault(stage.input().array(), -1);
             if (stage instanceof Stage.InPlace && stage.input().heads().isEmpty() && ending.remove(own)) {
                 free.push(own);
             }

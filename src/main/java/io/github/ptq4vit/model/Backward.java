@@ -8,11 +8,12 @@ import java.util.Set;
 import java.util.function.Consumer;
 
 /**
- * Gradients on their way back through a unit, from the last stage to the first.
+ * Gradients on their way back through a unit, from the last stage to the first. An array is read as it is, or each of its parts
+ * once: then the gradients of the parts lie side by side.
  *
  * @param values what was computed forward
  * @param scope owns gradients and temporaries
- * @param gradients arrays by name; where two are equal they may be one
+ * @param gradients arrays by name; where two are equal they may be one, so what was written stays
  * @param reached values whose gradients have been added to
  */
 record Backward(Unit unit, Values values, FloatArithmetic arithmetic, Scope scope, Map<String, View> gradients, Set<Value> reached) {
@@ -26,11 +27,15 @@ record Backward(Unit unit, Values values, FloatArithmetic arithmetic, Scope scop
         return value.of(gradients.get(value.array()));
     }
 
-    /** Adds to the gradient at a value what is written for it. */
+    /**
+     * Adds to the gradient at a value.
+     *
+     * @param written writes what is to be added
+     */
     void add(Value value, Consumer<View> written) {
         boolean first = reached.add(value);
         View before = gradients.get(value.array());
-        // parts of an array each have their place in it
+        // before the first there may be other parts of the array
         View array = first && before != null ? before : scope.floats(value.arraySizes(values.images()));
         written.accept(value.of(array));
         if (!first) {

@@ -128,8 +128,8 @@ public record BlockShape(String name, int tokens, int dim, int heads, int hidden
 
     @Override
     public List<NormedLayers> normedLayers() {
-        return List.of(new NormedLayers(name + ".norm1", List.of(linear(LayerRole.QKV, 3 * dim, dim))),
-                new NormedLayers(name + ".norm2", List.of(linear(LayerRole.FC1, activation.parts() * hidden, dim))));
+        return List.of(new NormedLayers(name + ".norm1", List.of(layer(LayerRole.QKV))),
+                new NormedLayers(name + ".norm2", List.of(layer(LayerRole.FC1))));
     }
 
     @Override

@@ -8,7 +8,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 
-/** A step of a unit: which values it reads, which it writes, and how, forward and backward. */
+/**
+ * A step of a unit: which values it reads, which it writes, and how, forward and backward. Stages are plain values; arrays, constants
+ * and gradients are given to them.
+ */
 public sealed interface Stage {
 
     /** What it reads, or the first of two. */
@@ -32,7 +35,12 @@ public sealed interface Stage {
         return List.of();
     }
 
-    /** Computes the output. */
+    /**
+     * Computes the output.
+     *
+     * @param unit whose stage this is
+     * @param v what is there so far, and room for the output
+     */
     void forward(Unit unit, Values v, Arithmetic arithmetic);
 
     /** Adds to the gradients at the inputs, from the one at the output. */
