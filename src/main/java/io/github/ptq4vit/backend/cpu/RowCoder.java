@@ -9,6 +9,7 @@ import io.github.ptq4vit.backend.RowTransform;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
 /**
@@ -21,6 +22,8 @@ final class RowCoder {
 
     private final CodeForm form;
     private final CodeGrid grid;
+    /** Codes for each range by the upper half of a number's bits, where they are looked up. */
+    private final byte[][] byPattern;
     private final float[] factors;
     private final float[] shifts;
     private final int hadamard;
@@ -31,6 +34,7 @@ final class RowCoder {
     private RowCoder(CodeForm form, RowTransform transform, CodeGrid grid, int columns) {
         this.form = form;
         this.grid = grid;
+        this.byPattern = grid.table().stream().flatMap(table -> IntStream.range(0, table.ranges()).mapToObj(table::lookup)).toArray(byte[][]::new);
         this.factors = transform.factors().map(view -> CpuBuffer.array(CpuBuffer.address(view), columns)).orElse(new float[0]);
         this.shifts = transform.shifts().map(view -> CpuBuffer.array(CpuBuffer.address(view), columns)).orElse(new float[0]);
         this.hadamard = transform.hadamard();
@@ -87,15 +91,15 @@ final class RowCoder {
      * @param only the range of a grid that has one and no table
      */
     private void write(int part, CodeRange only, ByteBuffer codes) {
-        if (grid.table().isPresent() && form != CodeForm.NUMBERS) {
-            lookUp(row, grid.table().get().lookup(part), form.shift(), bytes);
+        if (byPattern.length > 0 && form != CodeForm.NUMBERS) {
+            lookUp(row, byPattern[part], form.shift(), bytes);
             codes.put(bytes);
             return;
         }
-        if (grid.table().isPresent()) {
-            byte[] byPattern = grid.table().get().lookup(part);
+        if (byPattern.length > 0) {
+            byte[] own = byPattern[part];
             for (int i = 0; i < row.length; i++) {
-                result[i] = byPattern[Float.floatToRawIntBits(row[i]) >>> 16];
+                result[i] = own[Float.floatToRawIntBits(row[i]) >>> 16];
             }
         } else if (grid.ranges().size() == 1 && only.isUnlimited()) {
             round(row, only.step(), only.min(), only.max(), result);
