@@ -1,6 +1,7 @@
 package io.github.ptq4vit.artifact;
 
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
@@ -31,14 +32,7 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
      * @throws io.github.ptq4vit.tensor.TensorFileException if its tensors cannot be read
      */
     public static Checkpoint read(Path folder) {
-        if (!Files.isDirectory(folder)) {
-            throw new ArtifactException(folder + ": there is no such folder");
-        }
-        Manifest manifest = ManifestJson.read(folder);
-        if (!manifest.complete()) {
-            throw new ArtifactException(folder + ": is incomplete, " + manifest.extent()
-                    + " are calibrated; continue its calibration with --resume");
-        }
+        Manifest manifest = complete(folder);
         try (CheckedTensors file = CheckedTensors.open(folder.resolve(TENSORS))) {
             Map<String, Shape> floats = manifest.config().unquantizedTensors();
             manifest.floatWeights().forEach(layer -> floats.put(layer.name() + ".weight", layer.weight().orElseThrow()));
@@ -48,6 +42,31 @@ public record Checkpoint(QuantizedModel model, String transform, Provenance prov
             VisionTransformer model = new VisionTransformer(manifest.config(), tensors, file.metadata());
             return new Checkpoint(new QuantizedModel(model, layers), manifest.transform(), manifest.provenance());
         }
+    }
+
+    private static Manifest complete(Path folder) {
+        if (!Files.isDirectory(folder)) {
+            throw new ArtifactException(folder + ": there is no such folder");
+        }
+        Manifest manifest = ManifestJson.read(folder);
+        if (!manifest.complete()) {
+            throw new ArtifactException(folder + ": is incomplete, " + manifest.extent()
+                    + " are calibrated; continue its calibration with --resume");
+        }
+        return manifest;
+    }
+
+    /**
+     * How the quantisers of a folder's layers were chosen, in network order; empty if that was not recorded, as in folders of older
+     * versions.
+     *
+     * @throws ArtifactException if the folder is no complete quantised checkpoint, or its record is damaged or another checkpoint's
+     */
+    public static List<LayerRecord> records(Path folder) {
+        Path file = folder.resolve(RecordJson.FILE);
+        Manifest manifest = complete(folder);
+        return Files.exists(file) ? new RecordJson(manifest.config()).read(file, Fingerprints.ofFiles(List.of(folder.resolve(ManifestJson.FILE))))
+                : List.of();
     }
 
     /** Architecture, transform and the scales of every layer as JSON, in the words of the manifest. */

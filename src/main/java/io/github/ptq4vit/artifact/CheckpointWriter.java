@@ -2,15 +2,14 @@ package io.github.ptq4vit.artifact;
 
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.SafetensorsWriter;
 import io.github.ptq4vit.tensor.Tensor;
-import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,7 +17,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
  * Writes a checkpoint unit by unit (embedding, blocks, head). Order on disk: a unit's part, then the manifest that lists
@@ -28,17 +26,19 @@ import java.util.stream.Stream;
  * <pre>{@code
  * try (OutputFolder out = OutputFolder.open(folder, Existing.RESUME)) {
  *     CheckpointWriter writer = CheckpointWriter.open(out, model, transform, provenance);
- *     Calibrator.of(model).on(backend).resume(writer.finished()).onUnit(writer::unit).run(images);
+ *     Calibrator.of(model).on(backend).resume(writer.finished()).records(writer.records()).onRecord(writer::record)
+ *             .onUnit(writer::unit).run(images);
  *     writer.finish();
  * }
  * }</pre>
  */
 public final class CheckpointWriter {
-    private static final String PARTS = "parts";
-
     private final OutputFolder out;
     private final Path folder;
-    private final Path parts;
+    private final Parts parts;
+    private final RecordJson recordJson;
+    /** By layer. */
+    private final Map<String, LayerRecord> records = new HashMap<>();
     private VisionTransformer model;
     private final Disk disk;
     private Manifest manifest;
@@ -46,7 +46,8 @@ public final class CheckpointWriter {
     private CheckpointWriter(OutputFolder out, VisionTransformer model, Manifest manifest, Disk disk) {
         this.out = out;
         this.folder = out.path();
-        this.parts = folder.resolve(PARTS);
+        this.parts = new Parts(folder);
+        this.recordJson = new RecordJson(manifest.config());
         this.model = model;
         this.manifest = manifest;
         this.disk = disk;
@@ -69,9 +70,9 @@ public final class CheckpointWriter {
         if (out.state() == OutputFolder.State.COMPLETE) {
             throw new ArtifactException(out.path() + ": is complete, there is nothing to continue");
         }
-        Path parts = out.path().resolve(PARTS);
-        if (Files.isSymbolicLink(parts)) {
-            throw new ArtifactException(parts + ": is a link, which is not followed; remove it");
+        Parts parts = new Parts(out.path());
+        if (Files.isSymbolicLink(parts.folder())) {
+            throw new ArtifactException(parts.folder() + ": is a link, which is not followed; remove it");
         }
         boolean interrupted = out.state() == OutputFolder.State.INTERRUPTED;
         Manifest manifest = new Manifest(model.config(), transform, provenance, false, Map.of(), Map.of());
@@ -88,8 +89,8 @@ public final class CheckpointWriter {
         CheckpointWriter writer = new CheckpointWriter(out, model, manifest, disk);
         try {
             writer.writeManifest();
-            tidy(writer.folder, manifest, disk);
-            disk.makeFolder(writer.parts);
+            parts.tidy(manifest, disk);
+            disk.makeFolder(parts.folder());
         } catch (ArtifactException e) {
             writer.abandon();
             throw e;
@@ -134,7 +135,7 @@ public final class CheckpointWriter {
 
     /** A part, after a look whether it is the very file that was written. */
     private CheckedTensors checked(String name) {
-        Path part = part(name);
+        Path part = parts.tensors(name);
         String expected = manifest.digests().get(name);
         String found = Fingerprints.ofFiles(List.of(part));
         if (!found.equals(expected)) {
@@ -156,13 +157,28 @@ public final class CheckpointWriter {
     /** Writes a part and returns its digest. */
     private String write(String name, SafetensorsWriter file) {
         out.lock().requireHeld();
-        disk.write(part(name), file);
-        return Fingerprints.ofFiles(List.of(part(name)));
+        disk.write(parts.tensors(name), file);
+        return Fingerprints.ofFiles(List.of(parts.tensors(name)));
     }
 
     /** How far it is, in words: {@code 5 of 14 units}. */
     public String extent() {
         return manifest.extent();
+    }
+
+    /** Takes the record of a layer, which is written together with its unit. */
+    public void record(LayerRecord record) {
+        records.put(record.layer(), record);
+    }
+
+    /**
+     * The records of the layers of the finished units, as far as there are any: older versions wrote none.
+     *
+     * @throws ArtifactException if one is damaged, or of another part
+     */
+    public List<LayerRecord> records() {
+        return manifest.units().keySet().stream().filter(unit -> Files.exists(parts.record(unit)))
+                .flatMap(unit -> recordJson.read(parts.record(unit), manifest.digests().get(unit)).stream()).toList();
     }
 
     /**
@@ -178,7 +194,12 @@ public final class CheckpointWriter {
         List<String> order = manifest.config().layers().stream().map(Layer::name).toList();
         SafetensorsWriter file = new SafetensorsWriter();
         LayerTensors.add(file, manifest.config(), layers.stream().sorted(Comparator.comparing(layer -> order.indexOf(layer.name()))).toList());
-        manifest = manifest.with(unit, layers, write(unit, file));
+        String digest = write(unit, file);
+        List<LayerRecord> own = layers.stream().map(QuantizedLayer::name).filter(records::containsKey).map(records::get).toList();
+        if (!own.isEmpty()) {
+            disk.write(parts.record(unit), recordJson.write(digest, own));
+        }
+        manifest = manifest.with(unit, layers, digest);
         writeManifest();
     }
 
@@ -201,9 +222,14 @@ public final class CheckpointWriter {
         });
         LayerTensors.add(file, model.config(), layers);
         disk.write(folder.resolve(Checkpoint.TENSORS), file);
-        manifest = manifest.completed();
+        Manifest completed = manifest.completed();
+        List<LayerRecord> all = records();
+        if (!all.isEmpty()) {
+            disk.write(folder.resolve(RecordJson.FILE), recordJson.write(Fingerprints.ofBytes(ManifestJson.write(completed)), all));
+        }
+        manifest = completed;
         writeManifest();
-        tidy(folder, manifest, disk);
+        parts.tidy(manifest, disk);
     }
 
     /**
@@ -223,7 +249,7 @@ public final class CheckpointWriter {
         manifest = manifest.withoutParts();
         try {
             writeManifest();
-            tidy(folder, manifest, disk);
+            parts.tidy(manifest, disk);
         } catch (ArtifactException e) {
             // the failure that led here is the one to tell
             return;
@@ -233,8 +259,8 @@ public final class CheckpointWriter {
 
     private void withdraw() {
         try {
-            tidy(folder, manifest.withoutParts(), disk);
-            disk.delete(parts);
+            parts.tidy(manifest.withoutParts(), disk);
+            disk.delete(parts.folder());
             disk.delete(folder.resolve(ManifestJson.FILE));
         } catch (ArtifactException e) {
             // the failure that led here is the one to tell
@@ -242,47 +268,8 @@ public final class CheckpointWriter {
         }
     }
 
-    private Path part(String unit) {
-        return parts.resolve(partName(unit));
-    }
-
     private void writeManifest() {
         out.lock().requireHeld();
         disk.write(folder.resolve(ManifestJson.FILE), ManifestJson.write(manifest));
-    }
-
-    /** Removes what the manifest does not speak of: parts, temporary files, the tensors of a replaced checkpoint. */
-    static void tidy(Path folder, Manifest manifest, Disk disk) {
-        Path parts = folder.resolve(PARTS);
-        List<Path> stale = new ArrayList<>();
-        if (!manifest.complete()) {
-            stale.add(folder.resolve(Checkpoint.TENSORS));
-        }
-        stale.add(folder.resolve(ManifestJson.FILE + Disk.TEMPORARY));
-        stale.add(folder.resolve(Checkpoint.TENSORS + Disk.TEMPORARY));
-        if (Files.isDirectory(parts, LinkOption.NOFOLLOW_LINKS)) {
-            for (String name : manifest.partNames()) {
-                stale.add(parts.resolve(partName(name) + Disk.TEMPORARY));
-                if (!manifest.digests().containsKey(name)) {
-                    stale.add(parts.resolve(partName(name)));
-                }
-            }
-        }
-        stale.forEach(disk::delete);
-        if (manifest.complete() && Files.isDirectory(parts, LinkOption.NOFOLLOW_LINKS) && isEmpty(parts)) {
-            disk.delete(parts);
-        }
-    }
-
-    private static boolean isEmpty(Path folder) {
-        try (Stream<Path> entries = Files.list(folder)) {
-            return entries.findAny().isEmpty();
-        } catch (IOException e) {
-            throw new ArtifactException(folder + ": cannot be listed (" + Disk.reason(e) + ")", e);
-        }
-    }
-
-    private static String partName(String unit) {
-        return unit + ".safetensors";
     }
 }

@@ -51,6 +51,14 @@ class Disk {
         }
     }
 
+    static byte[] read(Path file) {
+        try {
+            return Files.readAllBytes(file);
+        } catch (IOException e) {
+            throw new ArtifactException(file + ": cannot be read (" + reason(e) + ")", e);
+        }
+    }
+
     /** Deletes a file or an empty folder, if it is there. */
     void delete(Path path) {
         try {

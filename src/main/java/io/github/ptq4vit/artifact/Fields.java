@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 
 /**
  * An object in a manifest, read field by field. A field that is missing, of another type or out of range, and at
@@ -132,13 +133,33 @@ final class Fields {
 
     /** As many positive finite float32. */
     float[] positives(String name, int count) {
+        return floats(name, count, "a positive finite number of 32 bits", Fields::isPositive);
+    }
+
+    /** As many finite float32. */
+    float[] numbers(String name, int count) {
+        return floats(name, count, "a finite number of 32 bits", n -> n.isNumber() && Float.isFinite(toFloat(n)));
+    }
+
+    private float[] floats(String name, int count, String expected, Predicate<JsonNode> fits) {
         List<JsonNode> elements = elements(name, count);
         float[] numbers = new float[count];
         for (int i = 0; i < count; i++) {
-            numbers[i] = toFloat(require(name + "[" + i + "]", elements.get(i), "a positive finite number of 32 bits",
-                    Fields::isPositive));
+            numbers[i] = toFloat(require(name + "[" + i + "]", elements.get(i), expected, fits));
         }
         return numbers;
+    }
+
+    /** A finite float64, or NaN for null. */
+    double decimal(String name) {
+        return toDouble(value(name, "a finite number or null", Fields::isDecimal));
+    }
+
+    /** As many finite float64, or NaN for null. */
+    double[] decimals(String name, int count) {
+        List<JsonNode> elements = elements(name, count);
+        return IntStream.range(0, count).mapToDouble(i -> toDouble(require(name + "[" + i + "]", elements.get(i),
+                "a finite number or null", Fields::isDecimal))).toArray();
     }
 
     /** As many whole numbers. */
@@ -231,6 +252,14 @@ final class Fields {
 
     private static boolean isPositive(JsonNode node) {
         return node.isNumber() && toFloat(node) > 0 && Float.isFinite(toFloat(node));
+    }
+
+    private static boolean isDecimal(JsonNode node) {
+        return node.isNull() || node.isNumber() && Double.isFinite(toDouble(node));
+    }
+
+    private static double toDouble(JsonNode node) {
+        return node.isNull() ? Double.NaN : Double.parseDouble(node.asText());
     }
 
     /** From the text: by way of a double it could be rounded twice. */

@@ -66,6 +66,11 @@ public final class Fingerprints {
         return hex(digest);
     }
 
+    /** Of bytes. */
+    static String ofBytes(byte[] bytes) {
+        return HexFormat.of().formatHex(sha256().digest(bytes));
+    }
+
     private static MessageDigest sha256() {
         try {
             return MessageDigest.getInstance("SHA-256");

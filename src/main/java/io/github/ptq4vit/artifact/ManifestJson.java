@@ -93,7 +93,7 @@ final class ManifestJson {
         }
     }
 
-    private static byte[] bytes(ObjectNode root) {
+    static byte[] bytes(ObjectNode root) {
         try {
             DefaultPrettyPrinter printer = new DefaultPrettyPrinter();
             printer.indentObjectsWith(new DefaultIndenter("  ", "\n"));
@@ -194,6 +194,15 @@ final class ManifestJson {
             return Optional.empty();
         } catch (IOException e) {
             throw new ArtifactException(file + ": cannot be read (" + Disk.reason(e) + ")", e);
+        }
+    }
+
+    /** The object that is another file of the folder. */
+    static Fields fields(Path file, byte[] text) {
+        try {
+            return Fields.of(file, JSON.readTree(text));
+        } catch (IOException e) {
+            throw new ArtifactException(file + ": is damaged: it is not JSON", e);
         }
     }
 

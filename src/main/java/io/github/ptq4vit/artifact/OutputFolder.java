@@ -50,7 +50,7 @@ public final class OutputFolder implements AutoCloseable {
             State state = look(folder, existing, lock.madeFolder());
             if (state == State.COMPLETE) {
                 // a kill in the very last step may have left parts beside a complete checkpoint
-                CheckpointWriter.tidy(folder, ManifestJson.read(folder), new Disk());
+                new Parts(folder).tidy(ManifestJson.read(folder), new Disk());
             }
             return new OutputFolder(folder, lock, state);
         } catch (RuntimeException | Error e) {

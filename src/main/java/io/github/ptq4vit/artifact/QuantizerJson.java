@@ -27,6 +27,7 @@ final class QuantizerJson {
     static final String AFFINE = "affine";
     static final String LOGARITHMIC = "logarithmic";
     static final String COMPANDED = "companded";
+    static final Set<String> KINDS = Set.of(UNIFORM, SOFTMAX_TWIN, GELU_TWIN, AFFINE, LOGARITHMIC, COMPANDED);
     /** More output channels, heads or tokens than any network has. */
     private static final int MOST_GROUPS = 1 << 20;
     private static final int MOST_HADAMARD = 1 << 20;

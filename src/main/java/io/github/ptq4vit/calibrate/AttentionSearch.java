@@ -2,12 +2,14 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.quant.InputTransform;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.quant.TwinRule;
@@ -37,8 +39,14 @@ final class AttentionSearch {
         this.config = config;
     }
 
-    /** A product's quantisers, and the sum of what each operand's lose with the other one in float32. */
-    record Found(QuantizedLayer layer, double loss) {
+    /**
+     * A product's quantisers.
+     *
+     * @param left what the left operand's lose with the right one in float32
+     * @param right what the right operand's lose with the left one in float32
+     * @param curves of all candidates
+     */
+    record Found(QuantizedLayer layer, double left, double right, List<LayerRecord.Curve> curves) {
     }
 
     Found run(LayerData data, int bits) {
@@ -59,7 +67,14 @@ final class AttentionSearch {
         List<RangeSearch.Found> right = bestKind(rights);
         QuantizedLayer layer = new QuantizedLayer(data.layer().name(), left.stream().map(RangeSearch.Found::quantizer).toList(),
                 right.stream().map(RangeSearch.Found::quantizer).toList(), new byte[0], InputTransform.NONE.withRows(rows, ranges));
-        return new Found(layer, loss(left) + loss(right));
+        List<LayerRecord.Curve> curves = new ArrayList<>(curves(Operand.LEFT, lefts));
+        curves.addAll(curves(Operand.RIGHT, rights));
+        return new Found(layer, loss(left), loss(right), curves);
+    }
+
+    private static List<LayerRecord.Curve> curves(Operand operand, List<List<RangeSearch.Found>> heads) {
+        return IntStream.range(0, heads.size()).boxed()
+                .flatMap(head -> heads.get(head).stream().flatMap(found -> found.curves(operand, head).stream())).toList();
     }
 
     /** Of the best quantisers of each kind, by head, those of the kind that loses least: all heads have quantisers of one kind. */
@@ -126,12 +141,7 @@ final class AttentionSearch {
         }
 
         private RangeSearch.Found best(List<Quantizer> candidates, boolean searchLeft, RowScale rows) {
-            double[] losses = losses(candidates, searchLeft, rows);
-            int best = 0;
-            for (int i = 1; i < losses.length; i++) {
-                best = losses[i] < losses[best] ? i : best;
-            }
-            return new RangeSearch.Found(candidates.get(best), losses[best]);
+            return RangeSearch.Found.best(candidates, losses(candidates, searchLeft, rows));
         }
 
         private double[] losses(List<Quantizer> candidates, boolean searchLeft, RowScale rows) {

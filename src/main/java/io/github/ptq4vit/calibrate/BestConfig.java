@@ -93,16 +93,16 @@ public record BestConfig(String preset, BitPlan plan, Optional<BitTarget> target
     }
 
     @Override
-    public Recipe planned(VisionTransformer network, Backend backend, CalibrationImages images, Timings timings, Progress progress) {
+    public Planned planned(VisionTransformer network, Backend backend, CalibrationImages images, Timings timings, Progress progress) {
         if (target.isEmpty()) {
-            return this;
+            return new Planned(this, List.of());
         }
         List<LayerCost> costs = LayerCosts.of(network, backend, this, images.first(LayerCosts.IMAGES), timings, progress);
         BitPlanning planning = new BitPlanning(network, plan, costs);
         BitPlan planned = target.get() instanceof BitTarget.MaxDrop drop
                 ? new DropPlanning(withTarget(Optional.empty()), network, backend, images, progress).plan(planning, drop)
                 : planning.plan(target.get());
-        return withPlan(planned).withTarget(Optional.empty());
+        return new Planned(withPlan(planned).withTarget(Optional.empty()), costs);
     }
 
     @Override

@@ -9,22 +9,29 @@ import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.InputTransform;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /** {@link BestConfig}, layer by layer. */
 final class BestQuantization implements LayerQuantization {
     /** Added to the second moments' diagonal, as a part of its mean. */
     static final double DAMPING = 0.3;
 
+    private final Calibrating calibrating;
     private final Backend backend;
+    private final OperandHistograms histograms;
     private final VisionTransformer model;
     private final BestConfig config;
     private final Timings timings;
 
     BestQuantization(Calibrating calibrating, BestConfig config) {
+        this.calibrating = calibrating;
         this.backend = calibrating.backend();
+        this.histograms = new OperandHistograms(backend);
         this.model = calibrating.model();
         this.config = config;
         this.timings = calibrating.timings();
@@ -34,7 +41,7 @@ final class BestQuantization implements LayerQuantization {
     public Outcome quantize(LayerData shown, int unit) {
         Layer layer = shown.layer();
         if (config.plan().excluded().contains(layer.name())) {
-            return new Outcome(QuantizedLayer.unquantized(layer.name()), List.of(), 0);
+            return new Outcome(QuantizedLayer.unquantized(layer.name()), List.of(), LayerRecord.unquantized(layer.name()));
         }
         BitWidths bits = config.plan().of(layer.name());
         // mirror images come second; they only take part in rounding
@@ -43,7 +50,10 @@ final class BestQuantization implements LayerQuantization {
         if (layer.role().isMatmul()) {
             AttentionSearch.Found found = timings.time("search " + layer.role().suffix(),
                     () -> new AttentionSearch(backend, config).run(data, bits.activations()));
-            return new Outcome(found.layer(), List.of(), found.loss());
+            return new Outcome(found.layer(), List.of(), timings.time("record", () -> new LayerRecord(layer.name(),
+                    LayerRecord.Cost.of(calibrating.nats(found.left()), calibrating.nats(found.right())), found.curves(), Optional.empty(),
+                    Optional.empty(), Optional.of(histograms.ofProducts(data.left())),
+                    Optional.of(histograms.ofProducts(data.right().orElseThrow())))));
         }
         LinearLayer searched = new LinearLayer(model, data, unit, backend);
         return linear(searched, mirrored ? new LinearLayer(model, shown, unit, backend) : searched, bits);
@@ -55,19 +65,19 @@ final class BestQuantization implements LayerQuantization {
      */
     private Outcome linear(LinearLayer layer, LinearLayer shown, BitWidths bits) {
         TransformedInputs transformed = new TransformedInputs(backend, layer.tokens());
-        InputChoice input = layer.role() == LayerRole.PATCH_EMBEDDING ? new InputChoice(InputTransform.NONE, List.of(), 0)
+        InputChoice input = layer.role() == LayerRole.PATCH_EMBEDDING ? new InputChoice(InputTransform.NONE, List.of(), List.of(), 0)
                 : timings.time("search " + layer.role().suffix() + " L",
                         () -> new LinearInput(backend, config, layer, transformed, bits).best());
         try (Scope scope = backend.scope()) {
             return timings.time("round weights", () -> {
                 View left = shown.data().left();
                 View inputs = input.quantizers().isEmpty() ? left : transformed.decoded(left, input, scope);
-                return rounded(layer, input, new Moments(backend, shown.rowWeights()).of(inputs), bits.weights());
+                return rounded(layer, input, new Moments(backend, shown.rowWeights()).of(inputs), transformed, bits.weights());
             });
         }
     }
 
-    private Outcome rounded(LinearLayer layer, InputChoice input, double[][] moments, int bits) {
+    private Outcome rounded(LinearLayer layer, InputChoice input, double[][] moments, TransformedInputs transformed, int bits) {
         float[] weight = layer.weight(input.transform());
         boolean companded = config.has(Ingredient.COMPANDED_WEIGHTS);
         double[] diagonal = IntStream.range(0, moments.length).mapToDouble(c -> moments[c][c]).toArray();
@@ -76,6 +86,11 @@ final class BestQuantization implements LayerQuantization {
                 : WeightRounding.nearest(weight, diagonal, bits, companded);
         QuantizedLayer result = new QuantizedLayer(layer.data().layer().name(), input.quantizers(), rounded.rows(), rounded.codes(),
                 input.transform());
-        return new Outcome(result, List.of(), input.loss() + layer.weightLoss(rounding.losses(weight, rounded)));
+        LayerRecord.Cost cost = LayerRecord.Cost.of(calibrating.nats(input.loss()),
+                calibrating.nats(layer.weightLoss(rounding.losses(weight, rounded))));
+        LayerRecord.Histogram left = histograms.ofRows(layer.data().left(), (rows, scope) -> transformed.of(rows, input.transform(), scope));
+        return new Outcome(result, List.of(), new LayerRecord(result.name(), cost,
+                Stream.concat(input.curves().stream(), rounded.curves().stream()).toList(), Optional.empty(), Optional.empty(),
+                Optional.of(left), Optional.of(OperandHistograms.of(weight))));
     }
 }

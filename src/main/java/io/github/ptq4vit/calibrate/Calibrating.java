@@ -12,4 +12,14 @@ import io.github.ptq4vit.model.VisionTransformer;
  * @param timings where the time goes
  */
 record Calibrating(VisionTransformer model, Backend backend, LayerWalk.Walked walked, Timings timings) {
+
+    /** How many calibration images there are. */
+    int images() {
+        return walked.inputs().sizes(0)[0];
+    }
+
+    /** A loss by the Hessian metric over all images as a divergence in nats: half of the sum, as in Taylor's series, a mean over images. */
+    double nats(double loss) {
+        return loss / 2 / images();
+    }
 }

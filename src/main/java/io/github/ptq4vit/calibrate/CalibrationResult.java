@@ -1,9 +1,9 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
-import java.util.Map;
 
 /**
  * What a calibration found.
@@ -14,12 +14,11 @@ import java.util.Map;
  * @param layers all layers in network order
  * @param traces the searches of this run, layer by layer in network order; layers taken over from an interrupted run have
  *     none
- * @param costs what each layer that this run quantised costs by itself: the divergence from float32 that the Hessian metric
- *     estimates, in nats; NaN with other metrics
+ * @param records how the quantisers of each layer were chosen, in network order, with those of an interrupted run that were given
  * @param seconds wall-clock time of the run
  * @param searchSeconds of it, spent in searches
  * @param timings where it went
  */
 public record CalibrationResult(Recipe recipe, VisionTransformer network, List<String> imageIds, List<QuantizedLayer> layers,
-        List<SearchTrace> traces, Map<String, Double> costs, double seconds, double searchSeconds, Timings timings) {
+        List<SearchTrace> traces, List<LayerRecord> records, double seconds, double searchSeconds, Timings timings) {
 }

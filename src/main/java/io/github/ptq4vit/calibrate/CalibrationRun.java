@@ -5,6 +5,7 @@ import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -29,12 +30,15 @@ final class CalibrationRun {
     private final Timings timings = new Timings();
     private final Map<String, QuantizedLayer> layers = new HashMap<>();
     private final List<SearchTrace> traces = new ArrayList<>();
-    private final Map<String, Double> costs = new HashMap<>();
+    private final Map<String, LayerRecord> records = new HashMap<>();
+    private final Consumer<LayerRecord> onRecord;
+    private final Map<String, LayerCost> byBits = new HashMap<>();
     private final int layerCount;
 
     CalibrationRun(VisionTransformer model, Backend backend, Recipe recipe, CalibrationImages images, Progress progress,
             Map<String, List<QuantizedLayer>> known, BiConsumer<String, List<QuantizedLayer>> onUnit,
-            Optional<VisionTransformer> transformed, Consumer<VisionTransformer> onNetwork) {
+            Optional<VisionTransformer> transformed, Consumer<VisionTransformer> onNetwork, List<LayerRecord> knownRecords,
+            Consumer<LayerRecord> onRecord) {
         this.transformed = transformed;
         this.onNetwork = onNetwork;
         this.model = model;
@@ -44,6 +48,8 @@ final class CalibrationRun {
         this.progress = progress;
         this.known = known;
         this.onUnit = onUnit;
+        this.onRecord = onRecord;
+        knownRecords.forEach(record -> records.put(record.layer(), record));
         this.layerCount = model.config().layers().size();
     }
 
@@ -63,7 +69,7 @@ final class CalibrationRun {
         double searching = timings.seconds().entrySet().stream().filter(e -> e.getKey().startsWith("search"))
                 .mapToDouble(Map.Entry::getValue).sum();
         return new CalibrationResult(recipe, model, images.ids(), order.stream().map(layers::get).toList(), List.copyOf(traces),
-                Map.copyOf(costs), seconds, searching, timings);
+                order.stream().filter(records::containsKey).map(records::get).toList(), seconds, searching, timings);
     }
 
     /** From here on the model is the one that is quantised, and the recipe has bit widths for every layer. */
@@ -73,7 +79,16 @@ final class CalibrationRun {
             onNetwork.accept(network);
         }
         model = network;
-        recipe = recipe.planned(network, backend, images, timings, progress);
+        Recipe.Planned planned = recipe.planned(network, backend, images, timings, progress);
+        recipe = planned.recipe();
+        planned.costs().forEach(cost -> byBits.put(cost.layer(), cost));
+    }
+
+    private void record(LayerRecord found) {
+        LayerCost cost = byBits.get(found.layer());
+        LayerRecord record = cost == null ? found : found.withByBits(cost.byBits());
+        records.put(record.layer(), record);
+        onRecord.accept(record);
     }
 
     /** Quantises layers, the last first; what is not needed for the rest is freed from the scope, which owns their arrays. */
@@ -87,8 +102,7 @@ final class CalibrationRun {
                 LayerQuantization.Outcome outcome = quantization.quantize(layer, index);
                 found.add(0, outcome.layer());
                 traces.addAll(outcome.traces());
-                // half of a sum of squares, weighed by second derivatives, as in Taylor's series
-                costs.put(layer.layer().name(), outcome.loss() / 2 / images.ids().size());
+                record(outcome.record());
                 progress.advanced(layer.layer().name(), layers.size() + found.size(), layerCount);
             }
             onUnit.accept(name, List.copyOf(found));

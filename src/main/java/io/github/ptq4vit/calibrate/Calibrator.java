@@ -3,6 +3,7 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +28,9 @@ public final class Calibrator {
     };
     private Optional<VisionTransformer> network = Optional.empty();
     private Consumer<VisionTransformer> onNetwork = transformed -> {
+    };
+    private List<LayerRecord> records = List.of();
+    private Consumer<LayerRecord> onRecord = record -> {
     };
     private Backend backend;
 
@@ -69,6 +73,18 @@ public final class Calibrator {
         return this;
     }
 
+    /** Records of the units that an earlier run has finished, as far as it kept them. */
+    public Calibrator records(List<LayerRecord> earlier) {
+        this.records = List.copyOf(earlier);
+        return this;
+    }
+
+    /** Called with the record of each layer that is quantised, before its unit is finished. */
+    public Calibrator onRecord(Consumer<LayerRecord> listener) {
+        this.onRecord = listener;
+        return this;
+    }
+
     /** Called, before the first unit, with the float32 network that is quantised, if the recipe transforms the model. */
     public Calibrator onNetwork(Consumer<VisionTransformer> listener) {
         this.onNetwork = listener;
@@ -90,6 +106,7 @@ public final class Calibrator {
         if (backend == null) {
             throw new IllegalStateException("No backend: call on(Backends.open(\"auto\")) first");
         }
-        return new CalibrationRun(model, backend, recipe, images, progress, known, onUnit, network, onNetwork).run();
+        return new CalibrationRun(model, backend, recipe, images, progress, known, onUnit, network, onNetwork,
+                records, onRecord).run();
     }
 }

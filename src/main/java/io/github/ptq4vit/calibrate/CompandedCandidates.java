@@ -27,14 +27,15 @@ final class CompandedCandidates {
                 coarse.add(candidate(largest * (1 - (1 - smallestPart) * i / (TOPS - 1)), bend, bits));
             }
         }
-        Quantizer.Companded start = (Quantizer.Companded) best.apply(coarse).quantizer();
+        RangeSearch.Found first = best.apply(coarse);
+        Quantizer.Companded start = (Quantizer.Companded) first.quantizer();
         List<Quantizer> near = new ArrayList<>();
         for (int bend : NEAR_BENDS) {
             for (double top : NEAR_TOPS) {
                 near.add(candidate(start.top() * top, start.bend() + bend, bits));
             }
         }
-        return best.apply(near);
+        return best.apply(near).after(first);
     }
 
     private static Quantizer candidate(double top, int bend, int bits) {

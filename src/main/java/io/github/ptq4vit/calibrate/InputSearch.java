@@ -60,12 +60,7 @@ final class InputSearch {
 
     /** The best of some candidates. */
     RangeSearch.Found best(List<Quantizer> candidates) {
-        double[] losses = losses(candidates);
-        int best = -1;
-        for (int i = 0; i < losses.length; i++) {
-            best = !Double.isNaN(losses[i]) && (best < 0 || losses[i] < losses[best]) ? i : best;
-        }
-        return new RangeSearch.Found(candidates.get(best), losses[best]);
+        return RangeSearch.Found.best(candidates, losses(candidates));
     }
 
     /** Smallest and largest number of a matrix. */

@@ -9,21 +9,28 @@ import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /** PTQ4ViT: which operands have which quantisers and groups, and in which order they are searched. */
 final class LayerCalibration implements LayerQuantization {
+    private final Calibrating calibrating;
     private final Backend backend;
     private final Parallel parallel;
+    private final OperandHistograms histograms;
     private final VisionTransformer model;
     private final CalibrationConfig config;
     private final Timings timings;
     private final LossCheck check;
 
     LayerCalibration(Calibrating calibrating, CalibrationConfig config) {
+        this.calibrating = calibrating;
         this.backend = calibrating.backend();
+        this.histograms = new OperandHistograms(backend);
         this.parallel = new Parallel(backend);
         this.model = calibrating.model();
         this.config = config;
@@ -34,7 +41,7 @@ final class LayerCalibration implements LayerQuantization {
     @Override
     public Outcome quantize(LayerData data, int unit) {
         Outcome found = searched(data);
-        return new Outcome(timings.time("loss check", () -> check.confirmed(unit, data, found)), found.traces(), found.loss());
+        return timings.time("loss check", () -> check.confirmed(unit, data, found));
     }
 
     private Outcome searched(LayerData data) {
@@ -64,7 +71,8 @@ final class LayerCalibration implements LayerQuantization {
             search.run(config.rounds(), Operand.RIGHT);
         }
         return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(),
-                QuantizedLayer.codes(weight, search.bestRight())), search.traces(), loss(search.traces()));
+                QuantizedLayer.codes(weight, search.bestRight())), search.traces(), record(data, search,
+                        () -> histograms.ofRows(data.left(), (rows, inner) -> rows), () -> OperandHistograms.of(weight)));
     }
 
     /** Whether the metric compares rows as a whole; a single column has no direction to compare. */
@@ -92,7 +100,15 @@ final class LayerCalibration implements LayerQuantization {
         ScaleSearch search = search(data, problem, left, right, scope);
         search.run(config.rounds(), Operand.LEFT, Operand.RIGHT);
         return new Outcome(new QuantizedLayer(data.layer().name(), search.bestLeft(), search.bestRight(), new byte[0]),
-                search.traces(), loss(search.traces()));
+                search.traces(), record(data, search, () -> histograms.ofProducts(data.left()),
+                        () -> histograms.ofProducts(data.right().orElseThrow())));
+    }
+
+    private LayerRecord record(LayerData data, ScaleSearch search, Supplier<LayerRecord.Histogram> left,
+            Supplier<LayerRecord.Histogram> right) {
+        return timings.time("record", () -> new LayerRecord(data.layer().name(),
+                new LayerRecord.Cost(calibrating.nats(loss(search.traces())), Double.NaN, Double.NaN), search.curves(), Optional.empty(),
+                Optional.empty(), Optional.of(left.get()), Optional.of(right.get())));
     }
 
     /** Of the last search, in which both operands were quantised. */

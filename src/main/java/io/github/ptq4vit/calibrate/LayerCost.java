@@ -1,5 +1,9 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.LayerRecord;
+import java.util.Arrays;
+
 /**
  * What quantising one layer costs, estimated by the Hessian metric: half the sum of errors of its output, squared and weighed by the
  * Fisher information, a mean over images. Sums over layers estimate the divergence from float32 in nats, the better the smaller
@@ -12,6 +16,12 @@ package io.github.ptq4vit.calibrate;
  * @param activationCosts the same of activations; zeros if the layer leaves them float32
  */
 public record LayerCost(String layer, long weights, long activations, double[] weightCosts, double[] activationCosts) {
+
+    /** For a record. */
+    LayerRecord.ByBits byBits() {
+        return new LayerRecord.ByBits(Arrays.stream(weightCosts).skip(BitWidths.MIN).boxed().toList(),
+                Arrays.stream(activationCosts).skip(BitWidths.MIN).boxed().toList());
+    }
 
     /** Both at once. */
     public double at(int weightBits, int activationBits) {

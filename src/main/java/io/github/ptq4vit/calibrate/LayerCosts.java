@@ -62,7 +62,8 @@ final class LayerCosts {
         long numbers = data.left().elements() / images;
         if (layer.role().isMatmul()) {
             for (int bits : WIDTHS) {
-                activations[bits] = new AttentionSearch(backend, config).run(data, bits).loss();
+                AttentionSearch.Found found = new AttentionSearch(backend, config).run(data, bits);
+                activations[bits] = found.left() + found.right();
             }
             return new LayerCost(layer.name(), 0, numbers + data.right().orElseThrow().elements() / images, weights, nats(activations));
         }

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.model.LayerData;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import java.util.List;
 
@@ -18,8 +19,8 @@ interface LayerQuantization {
     /**
      * A layer's result and how it came about.
      *
-     * @param loss of the layer's output by the Hessian metric, over all images; NaN if that was not measured
+     * @param record of the choice
      */
-    record Outcome(QuantizedLayer layer, List<SearchTrace> traces, double loss) {
+    record Outcome(QuantizedLayer layer, List<SearchTrace> traces, LayerRecord record) {
     }
 }

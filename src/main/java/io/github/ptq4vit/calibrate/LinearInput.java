@@ -1,18 +1,22 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.RowScale;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.model.Distribution;
 import io.github.ptq4vit.model.LayerData;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.InputTransform;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.quant.TwinRule;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /** Finds how the input of a linear layer is best quantised. */
 final class LinearInput {
@@ -71,7 +75,9 @@ final class LinearInput {
             }
         }
         int kind = companded && losses[1] < losses[0] ? 1 : 0;
-        return new InputChoice(transform, found.stream().map(kinds -> kinds.get(kind).quantizer()).toList(), losses[kind]);
+        List<LayerRecord.Curve> curves = IntStream.range(0, found.size()).boxed()
+                .flatMap(group -> found.get(group).stream().flatMap(one -> one.curves(Operand.LEFT, group).stream())).toList();
+        return new InputChoice(transform, found.stream().map(kinds -> kinds.get(kind).quantizer()).toList(), curves, losses[kind]);
     }
 
     /** The best uniform levels, and the best companded ones if they are wanted. */
@@ -143,7 +149,7 @@ final class LinearInput {
                 twins.add(Quantizer.GeluTwin.of(scale, bits.activations(), TwinRule.FREE));
             }
             RangeSearch.Found found = search.best(twins);
-            return new InputChoice(InputTransform.NONE, List.of(found.quantizer()), found.loss());
+            return new InputChoice(InputTransform.NONE, List.of(found.quantizer()), found.curves(Operand.LEFT, 0), found.loss());
         }
     }
 
@@ -156,7 +162,7 @@ final class LinearInput {
             RangeSearch.Found found = config.isDynamic()
                     ? new RowSearch(backend, scope, own, weight, layer.bias(transform)).best(candidates)
                     : new InputSearch(backend, scope, own, weight, layer.bias(transform)).best(candidates);
-            return new InputChoice(transform, List.of(found.quantizer()), found.loss());
+            return new InputChoice(transform, List.of(found.quantizer()), found.curves(Operand.LEFT, 0), found.loss());
         }
     }
 
@@ -165,14 +171,15 @@ final class LinearInput {
         InputTransform transform = choice.transform().withPrefixTokens(prefix);
         Quantizer usual = choice.quantizers().get(0);
         if (usual instanceof Quantizer.GeluTwin) {
-            return new InputChoice(transform, List.of(usual, usual), choice.loss());
+            return new InputChoice(transform, List.of(usual, usual), choice.curves(), choice.loss());
         }
         LayerData own = layer.with(transformed.of(layer.data().left(), transform, scope));
         LayerData rows = InputSearch.rows(own, layer.prefixRows(), backend, scope);
         float top = InputSearch.range(HostMatrix.of(rows.left(), backend))[1];
         InputSearch search = new InputSearch(backend, scope, rows, layer.weightTensor(transform), layer.bias(transform));
-        Quantizer ofPrefix = search.best(LogarithmicCandidates.of(top, RATIOS, bits.activations())).quantizer();
-        return new InputChoice(transform, List.of(usual, ofPrefix), choice.loss());
+        RangeSearch.Found ofPrefix = search.best(LogarithmicCandidates.of(top, RATIOS, bits.activations()));
+        return new InputChoice(transform, List.of(usual, ofPrefix.quantizer()),
+                Stream.concat(choice.curves().stream(), ofPrefix.curves(Operand.LEFT, 1).stream()).toList(), choice.loss());
     }
 
     /** {@code (geometric mean / maximum)^power}. */

@@ -10,6 +10,7 @@ import io.github.ptq4vit.model.LayerRole;
 import io.github.ptq4vit.model.Network;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.VisionTransformer;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Tensor;
@@ -58,12 +59,12 @@ final class LossCheck {
         this.arithmetic = calibrating.walked().arithmetic();
         this.config = config;
         this.inputs = calibrating.walked().inputs();
-        this.images = Math.min(MOST_IMAGES, inputs.sizes(0)[0]);
+        this.images = Math.min(MOST_IMAGES, calibrating.images());
     }
 
     /** What was found for a layer of a unit, or what the loss prefers to it. */
-    QuantizedLayer confirmed(int unit, LayerData data, LayerQuantization.Outcome found) {
-        return suspicious(data) ? measured(unit, data, found) : found.layer();
+    LayerQuantization.Outcome confirmed(int unit, LayerData data, LayerQuantization.Outcome found) {
+        return suspicious(data) ? measured(unit, data, found) : found;
     }
 
     private boolean suspicious(LayerData data) {
@@ -76,22 +77,19 @@ final class LossCheck {
         return norms[norms.length - 1] > MASSIVE * norms[norms.length / 2];
     }
 
-    private QuantizedLayer measured(int unit, LayerData data, LayerQuantization.Outcome found) {
-        // the metric sums over the images; half of it is the divergence to second order
-        SearchTrace last = found.traces().get(found.traces().size() - 1);
-        double forecast = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum() / 2 / inputs.sizes(0)[0];
-        Measured start = new Measured(found.layer(), divergence(unit, found.layer()));
-        if (start.divergence <= UNDERESTIMATED * forecast) {
-            return found.layer();
-        }
-        return best(unit, data.layer(), start);
+    private LayerQuantization.Outcome measured(int unit, LayerData data, LayerQuantization.Outcome found) {
+        double expected = found.record().cost().all();
+        Measured start = new Measured(found.layer(), divergence(unit, found.layer()), 1, 1);
+        Measured best = start.divergence <= UNDERESTIMATED * expected ? start : best(unit, data.layer(), start);
+        return new LayerQuantization.Outcome(best.layer, found.traces(), found.record().withCheck(
+                new LayerRecord.Check(expected, start.divergence, best.divergence, best.left, best.right)));
     }
 
     /**
      * From a layer's version on, scales are multiplied or divided as long as the divergence falls: one scale, the other, and
      * again with a smaller factor.
      */
-    private QuantizedLayer best(int unit, Layer layer, Measured start) {
+    private Measured best(int unit, Layer layer, Measured start) {
         float[] weight = model.weight(layer).toArray();
         // the way back from a step, or the same step after one elsewhere was refused, leads to a version measured before
         Map<QuantizedLayer, Double> known = new HashMap<>(Map.of(start.layer, start.divergence));
@@ -105,18 +103,19 @@ final class LossCheck {
                     boolean better = true;
                     while (better && steps++ < MOST_STEPS) {
                         QuantizedLayer version = scaled(best.layer, step[0], step[1], weight);
-                        Measured next = new Measured(version, known.computeIfAbsent(version, v -> divergence(unit, v)));
+                        Measured next = new Measured(version, known.computeIfAbsent(version, v -> divergence(unit, v)),
+                                best.left * step[0], best.right * step[1]);
                         better = next.divergence < best.divergence;
                         best = better ? next : best;
                     }
                 }
             } while (best != before);
         }
-        return best.layer;
+        return best;
     }
 
-    /** A version of a layer and what it costs. */
-    private record Measured(QuantizedLayer layer, double divergence) {
+    /** A version of a layer, what it costs, and how far its scales were moved. */
+    private record Measured(QuantizedLayer layer, double divergence, double left, double right) {
     }
 
     private QuantizedLayer scaled(QuantizedLayer layer, double left, double right, float[] weight) {

@@ -1,10 +1,14 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
+import java.util.stream.DoubleStream;
+import java.util.stream.Stream;
 
 /**
  * Finds the range {@code [low, high]} of an affine quantiser: first both ends shrink together, then each moves by itself by ever
@@ -24,8 +28,41 @@ final class RangeSearch {
     private record Scored(float low, float high, Quantizer quantizer, double loss) {
     }
 
-    /** A quantiser and what it loses. */
-    record Found(Quantizer quantizer, double loss) {
+    /**
+     * A quantiser and what it loses.
+     *
+     * @param tried the candidates that it was chosen from
+     * @param losses of those, NaN for one that cannot be the best
+     */
+    record Found(Quantizer quantizer, double loss, List<Quantizer> tried, double[] losses) {
+
+        /** The first one with the smallest loss. */
+        static Found best(List<Quantizer> candidates, double[] losses) {
+            int best = -1;
+            for (int i = 0; i < losses.length; i++) {
+                best = !Double.isNaN(losses[i]) && (best < 0 || losses[i] < losses[best]) ? i : best;
+            }
+            if (best < 0) {
+                throw new CalibrationException("No candidate has a loss: the calibration data are not finite");
+            }
+            return new Found(candidates.get(best), losses[best], candidates, losses);
+        }
+
+        /** The same with losses multiplied by a factor. */
+        Found times(double factor) {
+            return new Found(quantizer, loss * factor, tried, DoubleStream.of(losses).map(one -> one * factor).toArray());
+        }
+
+        /** The same after a search that went before. */
+        Found after(Found earlier) {
+            return new Found(quantizer, loss, Stream.concat(earlier.tried.stream(), tried.stream()).toList(),
+                    DoubleStream.concat(DoubleStream.of(earlier.losses), DoubleStream.of(losses)).toArray());
+        }
+
+        /** The candidates and their losses, for the record. */
+        List<LayerRecord.Curve> curves(Operand operand, int group) {
+            return LayerRecord.Curve.of(operand, group, tried, losses);
+        }
     }
 
     /**
@@ -41,20 +78,28 @@ final class RangeSearch {
             float factor = (float) (1 - i * SHRINK);
             ranges.add(new float[] {low * factor, high * factor});
         }
-        Scored best = best(ranges, bits, losses);
+        List<Quantizer> tried = new ArrayList<>();
+        List<double[]> parts = new ArrayList<>();
+        Function<List<Quantizer>, double[]> noted = candidates -> {
+            double[] found = losses.apply(candidates);
+            tried.addAll(candidates);
+            parts.add(found);
+            return found;
+        };
+        Scored best = best(ranges, bits, noted);
         for (double step : STEPS) {
             for (int move = 0; move < MOST_MOVES; move++) {
                 float more = (float) (1 + step);
                 float less = (float) (1 - step);
                 Scored next = best(List.of(new float[] {best.low * more, best.high}, new float[] {best.low * less, best.high},
-                        new float[] {best.low, best.high * more}, new float[] {best.low, best.high * less}), bits, losses);
+                        new float[] {best.low, best.high * more}, new float[] {best.low, best.high * less}), bits, noted);
                 if (next == null || !(next.loss < best.loss)) {
                     break;
                 }
                 best = next;
             }
         }
-        return new Found(best.quantizer, best.loss);
+        return new Found(best.quantizer, best.loss, tried, parts.stream().flatMapToDouble(DoubleStream::of).toArray());
     }
 
     /** Quantisers that cover a part of a row's range, for {@link io.github.ptq4vit.backend.RowScale#RANGE}. */

@@ -3,6 +3,7 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitWidths;
+import java.util.List;
 import java.util.Optional;
 
 /** Everything that decides the result of a calibration beside the model and the images. Its components are its settings. */
@@ -32,12 +33,20 @@ public sealed interface Recipe permits CalibrationConfig, BestConfig {
     }
 
     /**
+     * A recipe with bit widths for every layer.
+     *
+     * @param costs of all layers, where they were estimated
+     */
+    record Planned(Recipe recipe, List<LayerCost> costs) {
+    }
+
+    /**
      * This recipe with bit widths for every layer, where they depend on the network and on the images.
      *
      * @param network the one to quantise
      */
-    default Recipe planned(VisionTransformer network, Backend backend, CalibrationImages images, Timings timings, Progress progress) {
-        return this;
+    default Planned planned(VisionTransformer network, Backend backend, CalibrationImages images, Timings timings, Progress progress) {
+        return new Planned(this, List.of());
     }
 
     /** The images whose layers {@link #quantization} is shown: the calibration images, and after them others if the recipe wants some. */

@@ -60,13 +60,11 @@ final class RowSearch {
             }
         });
         double[] sums = new double[grids.size()];
-        int best = 0;
         for (int i = 0; i < sums.length; i++) {
             for (double[] piece : losses) {
                 sums[i] += piece[i];
             }
-            best = sums[i] < sums[best] ? i : best;
         }
-        return new RangeSearch.Found(candidates.get(best), sums[best] * share);
+        return RangeSearch.Found.best(candidates, sums).times(share);
     }
 }

@@ -3,8 +3,11 @@ package io.github.ptq4vit.calibrate;
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -25,6 +28,7 @@ final class ScaleSearch {
     private final CandidateRace race;
     private final Map<Operand, Map<List<Quantizer>, Found>> memory = new HashMap<>();
     private final List<SearchTrace> traces = new ArrayList<>();
+    private final Map<Operand, Found> last = new EnumMap<>(Operand.class);
     private List<Quantizer> bestLeft;
     private List<Quantizer> bestRight;
     /** Losses of the last search's choice. */
@@ -72,6 +76,7 @@ final class ScaleSearch {
         } else {
             bestRight = best;
         }
+        last.put(operand, found);
         traces.add(new SearchTrace(layer, round, operand, found.losses, found.chosen));
         present = IntStream.range(0, candidates.groups()).mapToDouble(g -> found.losses[found.chosen[g]][g]).toArray();
     }
@@ -116,6 +121,21 @@ final class ScaleSearch {
     /** The scales found for the right operand, one a group. */
     List<Quantizer> bestRight() {
         return bestRight;
+    }
+
+    /** What the candidates of the last search of each operand lose. */
+    List<LayerRecord.Curve> curves() {
+        List<LayerRecord.Curve> curves = new ArrayList<>();
+        last.forEach((operand, found) -> {
+            Candidates candidates = operand == Operand.LEFT ? left : right;
+            int shown = Math.min(LayerRecord.MOST_GROUPS, candidates.groups());
+            for (int i = 0; i < shown; i++) {
+                int group = (int) ((long) i * candidates.groups() / shown);
+                curves.addAll(LayerRecord.Curve.of(operand, group, candidates.quantizers().stream().map(row -> row.get(group)).toList(),
+                        Arrays.stream(found.losses).mapToDouble(row -> row[group]).toArray()));
+            }
+        });
+        return curves;
     }
 
     /** All searches so far. */

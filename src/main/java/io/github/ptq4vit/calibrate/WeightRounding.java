@@ -1,11 +1,14 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.BiFunction;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
@@ -48,8 +51,12 @@ final class WeightRounding {
         this.feedback = feedback();
     }
 
-    /** Codes and quantisers of a matrix. */
-    record Rounded(byte[] codes, List<Quantizer> rows) {
+    /**
+     * Codes and quantisers of a matrix.
+     *
+     * @param curves of levels, by the error of the nearest ones under the diagonal of the moments; none where there is no choice
+     */
+    record Rounded(byte[] codes, List<Quantizer> rows, List<LayerRecord.Curve> curves) {
 
         /** What the codes stand for. */
         float[] numbers() {
@@ -104,9 +111,17 @@ final class WeightRounding {
             BiFunction<double[], Row, Row> improved) {
         int inputs = diagonal.length;
         Row[] rows = starts(weight, diagonal, WeightLevels.even(bits));
-        for (WeightLevels levels : companded ? WeightLevels.companded(bits) : List.<WeightLevels>of()) {
+        List<WeightLevels> choices = companded ? WeightLevels.companded(bits) : List.of();
+        List<Quantizer> tried = new ArrayList<>(choices.isEmpty() ? List.of() : List.of(rows[0].levels.quantizer(1)));
+        double least = choices.isEmpty() ? 0 : error(weight, diagonal, rows);
+        DoubleStream.Builder errors = DoubleStream.builder().add(least);
+        for (WeightLevels levels : choices) {
             Row[] others = starts(weight, diagonal, List.of(levels));
-            rows = error(weight, diagonal, others) < error(weight, diagonal, rows) ? others : rows;
+            double error = error(weight, diagonal, others);
+            rows = error < least ? others : rows;
+            least = error < least ? error : least;
+            tried.add(levels.quantizer(1));
+            errors.add(error);
         }
         Row[] starts = rows;
         byte[] codes = new byte[weight.length];
@@ -118,7 +133,8 @@ final class WeightRounding {
                 codes[row * inputs + i] = (byte) found.codes[i];
             }
         });
-        return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)));
+        return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)),
+                tried.isEmpty() ? List.of() : LayerRecord.Curve.of(Operand.RIGHT, 0, tried, errors.build().toArray()));
     }
 
     private static Row[] starts(float[] weight, double[] diagonal, List<WeightLevels> levels) {

@@ -107,8 +107,10 @@ final class CalibrateCommand implements Callable<Integer> {
 
     /** Names the layer that costs more than all others together. */
     private static void warn(CalibrationResult result) {
-        double all = result.costs().values().stream().mapToDouble(Double::doubleValue).sum();
-        result.costs().forEach((layer, cost) -> {
+        double all = result.records().stream().mapToDouble(record -> record.cost().all()).sum();
+        result.records().forEach(record -> {
+            String layer = record.layer();
+            double cost = record.cost().all();
             if (cost > all / 2) {
                 Console.note(String.format(Locale.ROOT, "%s alone causes %.0f %% of what is lost, by the Hessian metric;"
                         + " with preset best, --keep %s=8 gives it more bits", layer, 100 * cost / all, layer));

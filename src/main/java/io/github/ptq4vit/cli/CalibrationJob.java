@@ -95,6 +95,7 @@ final class CalibrationJob {
         CheckpointWriter writer = CheckpointWriter.open(out, model.model(), transform.toString(), provenance(config, backend.device()));
         try (Bar bar = new Bar("calibrate", model.config().layers().size())) {
             CalibrationResult result = Calibrator.of(model.model()).on(backend).config(config).resume(writer.finished())
+                    .records(writer.records()).onRecord(writer::record)
                     .network(writer.network()).onNetwork(network -> {
                         weights.requireUnchanged();
                         writer.network(network);

@@ -216,8 +216,10 @@ class CheckpointWriterTest {
         try {
             Map<String, List<QuantizedLayer>> known = writer.finished();
             known.forEach((unit, layers) -> assertEquals(units.get(unit), layers));
+            assertEquals(known.values().stream().flatMap(List::stream).map(TinyRecords::of).toList(), writer.records());
             units.forEach((unit, layers) -> {
                 if (!known.containsKey(unit)) {
+                    layers.stream().map(TinyRecords::of).forEach(writer::record);
                     writer.unit(unit, layers);
                 }
             });
@@ -252,7 +254,9 @@ class CheckpointWriterTest {
             return;
         }
         try {
-            assertEquals(14, Checkpoint.read(target).model().layers().size());
+            List<QuantizedLayer> layers = Checkpoint.read(target).model().layers();
+            assertEquals(14, layers.size());
+            assertEquals(layers.stream().map(TinyRecords::of).toList(), Checkpoint.records(target));
         } catch (ArtifactException e) {
             assertTrue(e.getMessage().contains("is incomplete"), e.getMessage());
         }

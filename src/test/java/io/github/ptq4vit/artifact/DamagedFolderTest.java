@@ -20,6 +20,7 @@ import io.github.ptq4vit.tensor.SafetensorsWriter;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -30,6 +31,7 @@ import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -314,6 +316,53 @@ class DamagedFolderTest {
         Files.writeString(manifest, root.toString());
         String message = assertThrows(ArtifactException.class, () -> begin(CheckpointWriter::finished)).getMessage();
         assertTrue(message.contains("digests") && Files.exists(part), message);
+    }
+
+    @Test
+    void aRecordIsReadOnlyIfItIsTheVeryFileThatWasWritten() throws IOException {
+        List<QuantizedLayer> layers = TinyModel.quantize(model, 6);
+        begin(writer -> {
+            layers.stream().map(TinyRecords::of).forEach(writer::record);
+            TinyModel.units(layers).forEach(writer::unit);
+        });
+        Path part = out.resolve("parts/blocks.1.record.json");
+        String own = Files.readString(part);
+        for (String other : others(own, Files.readString(out.resolve("parts/blocks.0.record.json")))) {
+            Files.writeString(part, other);
+            refused(() -> begin(CheckpointWriter::records), part);
+            refused(() -> begin(CheckpointWriter::finish), part);
+        }
+        Files.writeString(part, own);
+        begin(CheckpointWriter::finish);
+        Path record = out.resolve("record.json");
+        assertEquals(layers.stream().map(TinyRecords::of).toList(), Checkpoint.records(out));
+        String whole = Files.readString(record);
+        for (String other : others(whole, own)) {
+            Files.writeString(record, other);
+            refused(() -> Checkpoint.records(out), record);
+            assertEquals(layers, Checkpoint.read(out).model().layers());
+        }
+        Files.delete(record);
+        assertTrue(Checkpoint.records(out).isEmpty());
+    }
+
+    /** Damaged, and of something else. */
+    private static List<String> others(String record, String another) {
+        String unknown = record.replaceFirst("\"losses\"", "\"extra\" : 1, \"losses\"");
+        return List.of(another, record.replaceFirst("\"cost\" : [0-9]", "\"cost\" : 7"), record.replaceFirst("\"high\" : ", "\"high\" :  "),
+                unknown, signed(unknown), signed(record.replaceFirst("\"low\" : [^,]*", "\"low\" : 1e9")),
+                signed(record.replaceFirst("\"format_version\" : 1", "\"format_version\" : 2")), record.substring(0, record.length() / 2), "");
+    }
+
+    /** With a digest that fits. */
+    private static String signed(String record) {
+        String zeros = record.replaceFirst("\"sha256\" : \"[0-9a-f]*\"", "\"sha256\" : \"" + "0".repeat(64) + "\"");
+        return zeros.replaceFirst("0{64}", Fingerprints.ofBytes(zeros.getBytes(StandardCharsets.UTF_8)));
+    }
+
+    private static void refused(Executable reading, Path file) {
+        String message = assertThrows(ArtifactException.class, reading).getMessage();
+        assertTrue(message.startsWith(file + ": ") && message.lines().count() == 1, message);
     }
 
     @Test

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.artifact;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.TinyModel;
 import io.github.ptq4vit.golden.GoldenFolder;
@@ -27,6 +28,7 @@ class KeptFolderTest {
             model = GoldenVit.model(golden);
         }
         Checkpoint kept = Checkpoint.read(KEPT);
+        assertTrue(Checkpoint.records(KEPT).isEmpty());
         Path again = folder.resolve("again");
         try (OutputFolder out = OutputFolder.open(again, Existing.REFUSE)) {
             CheckpointWriter writer = CheckpointWriter.open(out, model, kept.transform(), kept.provenance());

@@ -18,6 +18,7 @@ import io.github.ptq4vit.model.SmallArchitectures;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.quant.BitPlan;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
@@ -112,9 +113,11 @@ class BestConfigTest {
         VisionTransformer model = RandomVit.of(config, 1);
         BestConfig recipe = BestConfig.of(new BitWidths(4, 4)).withActivations(activations);
         Map<String, List<QuantizedLayer>> units = new HashMap<>();
+        List<LayerRecord> records = new ArrayList<>();
         List<VisionTransformer> networks = new ArrayList<>();
         try (Backend backend = Backends.open("cpu")) {
-            assertThrows(IllegalStateException.class, () -> Calibrator.of(model).on(backend).config(recipe).onNetwork(networks::add)
+            assertThrows(IllegalStateException.class, () -> Calibrator.of(model).on(backend).config(recipe)
+                    .onNetwork(networks::add).onRecord(records::add)
                     .onUnit((unit, layers) -> {
                         if (units.size() == 2) {
                             throw new IllegalStateException("interrupted");
@@ -123,8 +126,10 @@ class BestConfigTest {
                     }).run(images(config)));
             assertEquals(1, networks.size());
             CalibrationResult continued = Calibrator.of(model).on(backend).config(recipe).network(Optional.of(networks.get(0)))
-                    .resume(units).run(images(config));
-            assertEquals(calibrated(backend, model, recipe).layers(), continued.layers());
+                    .resume(units).records(records).run(images(config));
+            CalibrationResult whole = Calibrator.of(model).on(backend).config(recipe).run(images(config));
+            assertEquals(whole.layers(), continued.layers());
+            assertEquals(whole.records(), continued.records());
             assertEquals(networks.get(0), continued.network());
         }
     }
@@ -207,6 +212,8 @@ class BestConfigTest {
             }
             assertTrue(bits <= 4 * weights, bits + " for " + weights);
             List<LayerCost> costs = Sensitivity.of(model, backend, recipe, images(config), Progress.NONE);
+            assertEquals(costs.stream().map(LayerCost::byBits).toList(),
+                    result.records().stream().map(record -> record.byBits().orElseThrow()).toList());
             double uniform = costs.stream().mapToDouble(cost -> cost.at(4, 4)).sum();
             BitPlan free = new BitPlanning(result.network(), recipe.plan(), costs).plan(new BitTarget.AverageBits(4));
             double chosen = costs.stream().mapToDouble(cost -> cost.at(free.of(cost.layer()).weights(), free.of(cost.layer()).activations()))
@@ -268,7 +275,8 @@ class BestConfigTest {
         BestConfig planned = recipe.withPlan(recipe.plan().with(Map.of(poor, new BitWidths(2, 2))));
         try (Backend backend = Backends.open("cpu")) {
             for (Recipe one : List.of(planned, CalibrationConfig.ptq4vit(new BitWidths(4, 4)), CalibrationConfig.base(new BitWidths(4, 4)))) {
-                Map<String, Double> costs = Calibrator.of(model).on(backend).config(one).run(images(config)).costs();
+                Map<String, Double> costs = Calibrator.of(model).on(backend).config(one).run(images(config)).records().stream()
+                        .collect(Collectors.toMap(LayerRecord::layer, record -> record.cost().all()));
                 assertEquals(config.layers().stream().map(Layer::name).collect(Collectors.toSet()), costs.keySet());
                 double sum = costs.values().stream().mapToDouble(Double::doubleValue).sum();
                 assertEquals(one.preset().equals("base"), Double.isNaN(sum));

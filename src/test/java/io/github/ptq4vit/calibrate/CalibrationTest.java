@@ -8,21 +8,27 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.Operand;
 import io.github.ptq4vit.backend.cpu.CpuBackend;
 import io.github.ptq4vit.model.Predictions;
 import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
@@ -218,18 +224,55 @@ class CalibrationTest {
     void anInterruptedCalibrationEndsWithTheSameLayers() {
         CalibrationConfig config = CalibrationConfig.ptq4vit(BITS).withSearch(SearchMode.PROGRESSIVE);
         Map<String, List<QuantizedLayer>> units = new LinkedHashMap<>();
-        CalibrationResult whole = Calibrator.of(model).on(backend).config(config).onUnit(units::put).run(images);
+        List<LayerRecord> shown = new ArrayList<>();
+        CalibrationResult whole = Calibrator.of(model).on(backend).config(config).onRecord(shown::add).onUnit(units::put).run(images);
+        assertEquals(whole.layers().stream().map(QuantizedLayer::name).toList(), whole.records().stream().map(LayerRecord::layer).toList());
+        assertEquals(Set.copyOf(whole.records()), Set.copyOf(shown));
         assertEquals(4, units.size(), "two blocks, head and embedding: " + units.keySet());
         for (List<String> finished : List.of(List.of("head"), List.of("head", "blocks.1"), List.of("embedding", "blocks.0"),
                 List.copyOf(units.keySet()))) {
             Map<String, List<QuantizedLayer>> known = new LinkedHashMap<>(units);
             known.keySet().retainAll(finished);
             List<String> searched = new ArrayList<>();
+            Set<String> taken = known.values().stream().flatMap(List::stream).map(QuantizedLayer::name).collect(Collectors.toSet());
             CalibrationResult rest = Calibrator.of(model).on(backend).config(config).resume(known)
+                    .records(whole.records().stream().filter(record -> taken.contains(record.layer())).toList())
                     .onUnit((unit, layers) -> searched.add(unit)).run(images);
             assertEquals(whole.layers(), rest.layers());
+            assertEquals(whole.records(), rest.records());
             assertEquals(units.keySet().stream().filter(unit -> !finished.contains(unit)).toList(), searched);
         }
+    }
+
+    @Test
+    void recordsTellWhatTheSearchesSaw() {
+        for (SearchMode mode : SearchMode.values()) {
+            CalibrationResult result = run(CalibrationConfig.ptq4vit(BITS).withSearch(mode));
+            for (QuantizedLayer layer : result.layers()) {
+                LayerRecord record = result.records().get(result.layers().indexOf(layer));
+                SearchTrace last = result.traces().stream().filter(trace -> trace.layer().equals(layer.name())).reduce((a, b) -> b)
+                        .orElseThrow();
+                double loss = IntStream.range(0, last.chosen().length).mapToDouble(last::loss).sum();
+                assertEquals(loss / 2 / result.imageIds().size(), record.cost().all());
+                int shown = Math.min(LayerRecord.MOST_GROUPS, layer.right().size());
+                assertEquals(layer.left().size() + shown, record.curves().size(), layer.name());
+                assertEquals(layer.left().size() + shown, record.curves().stream().map(curve -> List.of(curve.operand(), curve.group()))
+                        .distinct().count(), layer.name());
+                for (LayerRecord.Curve curve : record.curves()) {
+                    List<Quantizer> chosen = curve.operand() == Operand.LEFT ? layer.left() : layer.right();
+                    int best = curve.losses().indexOf(Collections.min(curve.losses()));
+                    assertEquals(chosen.get(curve.group()), curve.candidates().get(best), layer.name() + " " + mode);
+                }
+                // all of the small weights and operands are in the histograms
+                int numbers = layer.weightCodes().length;
+                assertEquals(numbers > 0 ? numbers : count(record.right()), count(record.right()));
+                assertTrue(count(record.left()) > 0 && record.left().orElseThrow().low() < record.left().orElseThrow().high());
+            }
+        }
+    }
+
+    private static int count(Optional<LayerRecord.Histogram> histogram) {
+        return histogram.orElseThrow().counts().stream().mapToInt(Integer::intValue).sum();
     }
 
     @Test

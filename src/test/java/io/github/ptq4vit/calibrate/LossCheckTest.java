@@ -1,6 +1,7 @@
 package io.github.ptq4vit.calibrate;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -19,7 +20,9 @@ import io.github.ptq4vit.model.RandomVit;
 import io.github.ptq4vit.model.VisionTransformer;
 import io.github.ptq4vit.model.VitConfig;
 import io.github.ptq4vit.quant.BitWidths;
+import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.QuantizedLayer;
+import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.tensor.Tensor;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -74,7 +77,8 @@ class LossCheckTest {
         VisionTransformer model = withMassiveToken();
         try (Backend backend = new CpuBackend(2)) {
             List<QuantizedLayer> trusting = run(backend, model, CONFIG.withLossCheck(false)).layers();
-            List<QuantizedLayer> checked = run(backend, model, CONFIG).layers();
+            CalibrationResult found = run(backend, model, CONFIG);
+            List<QuantizedLayer> checked = found.layers();
             for (int i = 0; i < trusting.size(); i++) {
                 QuantizedLayer layer = trusting.get(i);
                 if (layer.name().equals(MASSIVE)) {
@@ -82,11 +86,24 @@ class LossCheckTest {
                     double before = divergence(backend, model, layer);
                     double after = divergence(backend, model, checked.get(i));
                     assertTrue(after < 0.7 * before, "divergence " + before + " becomes " + after);
+                    LayerRecord.Check check = found.records().get(i).check().orElseThrow();
+                    assertTrue(check.moved());
+                    assertEquals(before, check.before(), 1e-6);
+                    assertEquals(after, check.after(), 1e-6);
+                    assertTrue(check.before() > 2 * check.expected());
+                    assertEquals(scale(layer.right()) * check.rightFactor(), scale(checked.get(i).right()), 1e-6 * scale(layer.right()));
+                    assertEquals(((Quantizer.GeluTwin) layer.left().get(0)).positiveScale() * check.leftFactor(),
+                            ((Quantizer.GeluTwin) checked.get(i).left().get(0)).positiveScale(), 1e-5);
                 } else {
                     assertEquals(layer, checked.get(i));
+                    assertFalse(found.records().get(i).check().map(LayerRecord.Check::moved).orElse(false));
                 }
             }
         }
+    }
+
+    private static float scale(List<Quantizer> weights) {
+        return ((Quantizer.Uniform) weights.get(0)).scale();
     }
 
     @Test

@@ -13,6 +13,7 @@ import io.github.ptq4vit.artifact.CheckpointWriter;
 import io.github.ptq4vit.artifact.Existing;
 import io.github.ptq4vit.artifact.OutputFolder;
 import io.github.ptq4vit.model.ModelReader;
+import io.github.ptq4vit.quant.LayerRecord;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -189,6 +190,11 @@ class CommandsTest extends TinyInput {
             assertTrue(Arrays.equals(Files.readAllBytes(out.resolve(file)), Files.readAllBytes(cut.resolve(file))), file);
         }
         assertFalse(Files.exists(cut.resolve("parts")));
+        // the two units above came without records
+        List<LayerRecord> records = Checkpoint.records(out);
+        assertEquals(14, records.size());
+        assertEquals(records.stream().filter(record -> record.layer().matches("(patch_embed|blocks.1).*")).toList(),
+                Checkpoint.records(cut));
     }
 
     @Test
