@@ -1,10 +1,13 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,11 +21,13 @@ import java.util.stream.IntStream;
  * from memory: once nothing changes, the remaining rounds cost nothing.
  */
 final class ScaleSearch {
-    private final Backend.Scoring scorer;
-    private final String layer;
+    private final Backend.Scoring scoring;
+    private final Timings timings;
+    private final Layer layer;
     private final Candidates left;
     private final Candidates right;
     private final CandidateRace race;
+    private final Map<Operand, CandidateGrids> grids = new EnumMap<>(Operand.class);
     private final Map<Operand, Map<List<Quantizer>, Found>> memory = new HashMap<>();
     private final List<SearchTrace> traces = new ArrayList<>();
     private List<Quantizer> bestLeft;
@@ -31,12 +36,13 @@ final class ScaleSearch {
     private double[] present = new double[0];
 
     /**
-     * @param scorer scores candidates of this layer
+     * @param scoring of this layer
      * @param left search space of the left operand; none leaves it float32
      * @param units ends of the growing parts of the problem that candidates are scored on, the last one all of it
      */
-    ScaleSearch(Backend.Scoring scorer, String layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
-        this.scorer = scorer;
+    ScaleSearch(Backend.Scoring scoring, Timings timings, Layer layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
+        this.scoring = scoring;
+        this.timings = timings;
         this.layer = layer;
         this.left = left;
         this.right = right;
@@ -72,7 +78,7 @@ final class ScaleSearch {
         } else {
             bestRight = best;
         }
-        traces.add(new SearchTrace(layer, round, operand, found.losses, found.chosen));
+        traces.add(new SearchTrace(layer.name(), round, operand, found.losses, found.chosen));
         present = IntStream.range(0, candidates.groups()).mapToDouble(g -> found.losses[found.chosen[g]][g]).toArray();
     }
 
@@ -86,8 +92,9 @@ final class ScaleSearch {
 
     private Found find(Operand operand, Candidates candidates, List<Quantizer> other, Optional<double[]> reached) {
         List<CodeGrid> fixed = other.stream().map(Quantizer::grid).toList();
-        double[][] losses = race.run(candidates, reached, (slots, from, to) -> scorer.score(operand, fixed,
-                slots.stream().map(slot -> slot.stream().map(Quantizer::grid).toList()).toList(), from, to));
+        long start = System.nanoTime();
+        double[][] losses = race.run(scoring, operand, fixed, grids.computeIfAbsent(operand, o -> candidates.grids()), reached);
+        timings.add("search " + layer.role().suffix() + (operand == Operand.LEFT ? " L" : " R"), (System.nanoTime() - start) / 1e9);
         return new Found(losses, firstBest(losses, candidates.groups()));
     }
 

@@ -37,7 +37,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     private final Workers workers;
     private final IntegerPath path;
     private final CpuProducts products;
-    private final CpuScorer scorer;
+    private final WorkClock clock;
     /** Owns what every user of the backend needs again. */
     private final CpuScope constants;
     private final Map<Integer, View> hadamards;
@@ -63,7 +63,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
             throw e;
         }
         this.products = new CpuProducts(path);
-        this.scorer = new CpuScorer(heap, workers, path);
+        this.clock = new WorkClock();
         this.hadamards = new ConcurrentHashMap<>();
     }
 
@@ -78,7 +78,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     /** What the threads were busy with in scoring. */
     WorkClock scoringClock() {
-        return scorer.clock();
+        return clock;
     }
 
     NativeHeap memory() {
@@ -91,7 +91,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         this.workers = shared.workers;
         this.path = shared.path;
         this.products = shared.products;
-        this.scorer = shared.scorer;
+        this.clock = shared.clock;
         this.constants = shared.constants;
         this.hadamards = shared.hadamards;
     }
@@ -114,7 +114,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public Map<String, Double> scoringSeconds() {
-        return scorer.clock().seconds();
+        return clock.seconds();
     }
 
     @Override
@@ -393,11 +393,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
-        Slabs slabs = new Slabs((CpuScope) owner);
-        TransposedOutputs outputs = new TransposedOutputs(slabs, problem);
-        KeptCodes codes = new KeptCodes((CpuScope) owner, slabs);
-        return (searched, fixed, candidates, from, to) ->
-                scorer.score(problem, outputs, codes, searched, fixed, candidates, from, to);
+        return new CpuScoring(heap, workers, path, clock, (CpuScope) owner, problem);
     }
 
     /**
