@@ -241,11 +241,15 @@ public interface Backend extends AutoCloseable {
         return new HostScoring(this, problem);
     }
 
-    /** Scores candidates of a problem once, see {@link Scoring#score}. */
+    /**
+     * Scores candidates of a problem once, see {@link Scoring#score}.
+     *
+     * @param candidates {@code [candidates][groups]}
+     */
     default double[][] score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates,
             int from, int to) {
         try (Scope scope = scope()) {
-            return scoring(scope, problem).score(searched, fixed, candidates, from, to);
+            return scoring(scope, problem).score(searched, fixed, CandidateGrids.of(candidates), from, to);
         }
     }
 
@@ -270,13 +274,13 @@ public interface Backend extends AutoCloseable {
          *
          * @param searched which operand the candidates are for
          * @param fixed grids of the other operand: one for all, or one a group; none leaves it in float32
-         * @param candidates for each candidate the grids of the searched operand: one for all, or one a group
+         * @param candidates of the searched operand: one grid for all groups, or one a group
          * @param from first unit of the problem to take, see {@link MatmulProblem#units()}
          * @param to first unit beyond
          * @return the loss per candidate and group of the searched operand, {@code [candidates][groups]}, smaller is
          *     better; adding the losses of disjoint units gives the loss of their union
          */
-        double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to);
+        double[][] score(Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, int from, int to);
     }
 
     /** A part of the work of {@link #parallel}. */

@@ -180,8 +180,7 @@ public final class Checks {
     }
 
     /** {@link Backend.Scoring#score}. */
-    public static void score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from,
-            int to) {
+    public static void score(MatmulProblem problem, Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, int from, int to) {
         require(from >= 0 && to <= problem.units() && from < to, "a problem of " + problem.units() + " units", from, to);
         boolean left = searched == Operand.LEFT;
         int most = problem.groups(searched);
@@ -189,19 +188,13 @@ public final class Checks {
         require(fixed.size() == 1 || fixed.size() == mostFixed || fixed.isEmpty() && !left,
                 "the fixed operand, which has one grid or " + mostFixed, fixed.size());
         fixed.forEach(CodeGrid::requireRows);
-        for (List<CodeGrid> grids : candidates) {
-            require((grids.size() == 1 || grids.size() == most) && grids.size() == candidates.get(0).size(),
-                    "candidates, which all have one grid or all have " + most, grids.size());
-            grids.forEach(CodeGrid::requireRows);
-            if (!left) {
-                oneRange(grids);
-            }
-            for (CodeGrid grid : grids) {
-                require(grid.ranges().size() == candidates.get(0).get(0).ranges().size(), "candidates of equally many ranges", grid);
-            }
+        require(candidates.count() == 0 || candidates.groups() == 1 || candidates.groups() == most,
+                "candidates, which have one grid or " + most, candidates.groups());
+        List<CodeGrid> kinds = candidates.kinds();
+        for (CodeGrid kind : kinds) {
+            kind.requireRows();
+            require(kind.ranges().size() == kinds.get(0).ranges().size(), "candidates of equally many ranges", kind);
         }
-        if (left) {
-            oneRange(fixed);
-        }
+        oneRange(left ? fixed : kinds);
     }
 }

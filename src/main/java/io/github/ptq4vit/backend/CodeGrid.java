@@ -32,18 +32,6 @@ public record CodeGrid(List<CodeRange> ranges, boolean nearest, Optional<CodeTab
         this(ranges, nearest, Optional.empty(), RowScale.NONE);
     }
 
-    // by hand: searches compare many, and compilers make slow code of a record's own
-    @Override
-    public boolean equals(Object other) {
-        return other instanceof CodeGrid that && nearest == that.nearest && rows == that.rows && ranges.equals(that.ranges)
-                && table.equals(that.table);
-    }
-
-    @Override
-    public int hashCode() {
-        return ranges.hashCode();
-    }
-
     /** A grid of these ranges, told apart by their limits. */
     public static CodeGrid of(CodeRange... ranges) {
         return new CodeGrid(List.of(ranges), false);
@@ -71,6 +59,12 @@ public record CodeGrid(List<CodeRange> ranges, boolean nearest, Optional<CodeTab
     /** The same with another row scale. */
     public CodeGrid with(RowScale other) {
         return new CodeGrid(ranges, nearest, table, other);
+    }
+
+    /** The same with other steps; the second one is for a second range. */
+    CodeGrid withSteps(float first, float second) {
+        CodeRange one = ranges.get(0).withStep(first);
+        return new CodeGrid(ranges.size() == 1 ? List.of(one) : List.of(one, ranges.get(1).withStep(second)), nearest, table, rows);
     }
 
     /** This; throws if it has a row scale, or one beside those that are allowed. */

@@ -22,16 +22,8 @@ public record CodeRange(float step, int min, int max, float from, float to) {
         }
     }
 
-    // by hand, like those of a grid
-    @Override
-    public boolean equals(Object other) {
-        return other instanceof CodeRange that && step == that.step && min == that.min && max == that.max && from == that.from
-                && to == that.to;
-    }
-
-    @Override
-    public int hashCode() {
-        return 31 * (31 * Float.floatToIntBits(step) + max) + Float.floatToIntBits(from + 0f);
+    CodeRange withStep(float other) {
+        return new CodeRange(other, min, max, from, to);
     }
 
     /** A range without limits on the values. */

@@ -18,10 +18,9 @@ final class HostScoring implements Backend.Scoring {
     }
 
     @Override
-    public double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
+    public double[][] score(Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, int from, int to) {
         Checks.score(problem, searched, fixed, candidates, from, to);
-        int groups = candidates.isEmpty() ? 0 : candidates.get(0).size();
-        double[][] losses = new double[candidates.size()][groups];
+        double[][] losses = new double[candidates.count()][candidates.groups()];
         float[] bias = problem.bias().map(b -> HostOperations.numbers(device, b)).orElse(new float[problem.m()]);
         List<MatmulProblem.Unit> units = problem.batch() == 1 ? List.of(new MatmulProblem.Unit(0, from, to))
                 : IntStream.range(from, to).mapToObj(problem::unit).toList();
@@ -29,17 +28,16 @@ final class HostScoring implements Backend.Scoring {
             for (int head = 0; head < problem.heads(); head++) {
                 Rows rows = new Rows(own.image() * problem.heads() + head, head, own.from(), own.to(), bias);
                 for (int candidate = 0; candidate < losses.length; candidate++) {
-                    List<CodeGrid> grids = candidates.get(candidate);
-                    if (candidate > 0 && grids.equals(candidates.get(candidate - 1))) {
-                        continue;
+                    if (!candidates.repeats(candidate)) {
+                        List<CodeGrid> grids = candidates.grids(candidate);
+                        boolean left = searched == Operand.LEFT;
+                        rows.addLosses(left ? grids : fixed, left ? fixed : grids, losses[candidate]);
                     }
-                    boolean left = searched == Operand.LEFT;
-                    rows.addLosses(left ? grids : fixed, left ? fixed : grids, losses[candidate]);
                 }
             }
         }
         for (int candidate = 1; candidate < losses.length; candidate++) {
-            if (candidates.get(candidate).equals(candidates.get(candidate - 1))) {
+            if (candidates.repeats(candidate)) {
                 losses[candidate] = losses[candidate - 1].clone();
             }
         }

@@ -1,7 +1,9 @@
 package io.github.ptq4vit.calibrate;
 
-import io.github.ptq4vit.quant.Quantizer;
-import java.util.ArrayList;
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
+import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.Operand;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -40,22 +42,16 @@ final class CandidateRace {
         return new CandidateRace(ends, true);
     }
 
-    /** Scores rows of quantisers, one a group, on units {@code [from, to)}. */
-    @FunctionalInterface
-    interface Scorer {
-        /** The losses {@code [slots][groups]}. */
-        double[][] score(List<List<Quantizer>> slots, int from, int to);
-    }
-
     /**
      * Runs the race.
      *
+     * @param fixed grids of the operand that is not searched
      * @param reached a loss of each group that one of the candidates reaches, as computed by another search; if absent a
      *     progressive race finds one itself
      * @return losses {@code [candidates][groups]}; NaN where the candidate was dropped
      */
-    double[][] run(Candidates candidates, Optional<double[]> reached, Scorer scorer) {
-        Board board = new Board(candidates, scorer);
+    double[][] run(Backend.Scoring scoring, Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, Optional<double[]> reached) {
+        Board board = new Board(scoring, searched, fixed, candidates);
         int[][] everyone = new int[candidates.groups()][];
         Arrays.fill(everyone, IntStream.range(0, candidates.count()).toArray());
         if (!progressive) {
@@ -74,45 +70,39 @@ final class CandidateRace {
         boolean decided = IntStream.range(0, candidates.groups())
                 .allMatch(group -> Arrays.stream(losses).anyMatch(loss -> !Double.isNaN(loss[group])));
         // losses so small that they are rounding alone may all exceed what another search computed
-        return decided || reached.isEmpty() ? losses : run(candidates, Optional.empty(), scorer);
+        return decided || reached.isEmpty() ? losses : run(scoring, searched, fixed, candidates, Optional.empty());
     }
 
     /** Where every candidate stands, group by group: groups run their races independently. */
     private final class Board {
-        private final Candidates candidates;
-        private final Scorer scorer;
+        private final Backend.Scoring scoring;
+        private final Operand searched;
+        private final List<CodeGrid> fixed;
+        private final CandidateGrids candidates;
         private final double[][] losses;
         /** Parts each candidate has run. */
         private final int[][] partsDone;
 
-        Board(Candidates candidates, Scorer scorer) {
+        Board(Backend.Scoring scoring, Operand searched, List<CodeGrid> fixed, CandidateGrids candidates) {
+            this.scoring = scoring;
+            this.searched = searched;
+            this.fixed = fixed;
             this.candidates = candidates;
-            this.scorer = scorer;
             this.losses = new double[candidates.count()][candidates.groups()];
             this.partsDone = new int[candidates.count()][candidates.groups()];
         }
 
         /** Scores chosen candidates of each group on a part. Slot s holds the s-th candidate of every group. */
         void advance(int[][] chosen, int part) {
-            int slots = Arrays.stream(chosen).mapToInt(c -> c.length).max().orElse(0);
-            if (slots == 0) {
+            // a group with fewer candidates repeats its last one, which costs nothing
+            CandidateGrids slots = candidates.composed(chosen);
+            if (slots.count() == 0) {
                 return;
             }
-            List<List<Quantizer>> quantizers = new ArrayList<>();
-            for (int slot = 0; slot < slots; slot++) {
-                List<Quantizer> row = new ArrayList<>();
-                for (int group = 0; group < chosen.length; group++) {
-                    int[] own = chosen[group];
-                    // a group with fewer candidates repeats its last one, which costs nothing
-                    int candidate = own.length == 0 ? 0 : own[Math.min(slot, own.length - 1)];
-                    row.add(candidates.quantizers().get(candidate).get(group));
-                }
-                quantizers.add(row);
-            }
-            double[][] partLosses = scorer.score(quantizers, part == 0 ? 0 : ends[part - 1], ends[part]);
+            double[][] own = scoring.score(searched, fixed, slots, part == 0 ? 0 : ends[part - 1], ends[part]);
             for (int group = 0; group < chosen.length; group++) {
                 for (int slot = 0; slot < chosen[group].length; slot++) {
-                    losses[chosen[group][slot]][group] += partLosses[slot][group];
+                    losses[chosen[group][slot]][group] += own[slot][group];
                     partsDone[chosen[group][slot]][group] = part + 1;
                 }
             }

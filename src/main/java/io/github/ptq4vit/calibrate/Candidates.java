@@ -1,5 +1,6 @@
 package io.github.ptq4vit.calibrate;
 
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.quant.BitWidths;
 import io.github.ptq4vit.quant.Quantizer;
 import io.github.ptq4vit.quant.TwinRule;
@@ -22,6 +23,11 @@ record Candidates(List<Quantizer> start, List<List<Quantizer>> quantizers) {
 
     int groups() {
         return start.size();
+    }
+
+    /** The same as backends see them. */
+    CandidateGrids grids() {
+        return CandidateGrids.of(quantizers.stream().map(row -> row.stream().map(Quantizer::grid).toList()).toList());
     }
 
     /**

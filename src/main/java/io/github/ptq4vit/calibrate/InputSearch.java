@@ -54,8 +54,7 @@ final class InputSearch {
     }
 
     private double[][] race(List<List<Quantizer>> candidates) {
-        return race.run(new Candidates(candidates.get(0), candidates), Optional.empty(), (slots, from, to) -> scoring.score(
-                Operand.LEFT, weights, slots.stream().map(slot -> slot.stream().map(Quantizer::grid).toList()).toList(), from, to));
+        return race.run(scoring, Operand.LEFT, weights, new Candidates(candidates.get(0), candidates).grids(), Optional.empty());
     }
 
     /** The best of some candidates. */

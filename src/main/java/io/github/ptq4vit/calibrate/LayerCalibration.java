@@ -118,11 +118,7 @@ final class LayerCalibration implements LayerQuantization {
     }
 
     private ScaleSearch search(LayerData data, MatmulProblem problem, Candidates left, Candidates right, Scope scope) {
-        Backend.Scoring scoring = backend.scoring(scope, problem);
-        String stage = "search " + data.layer().role().suffix();
-        return new ScaleSearch((operand, fixed, candidates, from, to) -> timings.time(
-                stage + (operand == Operand.LEFT ? " L" : " R"),
-                () -> scoring.score(operand, fixed, candidates, from, to)), data.layer().name(), left, right, config.search(),
+        return new ScaleSearch(backend.scoring(scope, problem), timings, data.layer(), left, right, config.search(),
                 ProblemBuilder.parts(problem));
     }
 

@@ -27,7 +27,7 @@ final class LinearInput {
     /** Of 4 bits: neighbours from a tenth apart to more than a third. */
     private static final int[] RATIOS = {6, 8, 10, 12, 15, 18, 22, 26};
     /** How much an error of the weights counts, compared with one of the inputs, when channel factors are chosen. */
-    private static final double WEIGHT_PART = 0.6;
+    private static final double WEIGHT_PART = 0.45;
     /** The smallest largest level that is tried, as a part of the largest number, and of the range of a row. */
     private static final double STATIC_PART = 0.25;
     private static final double DYNAMIC_PART = 0.2;

@@ -1,8 +1,10 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
+import io.github.ptq4vit.model.Layer;
 import io.github.ptq4vit.quant.LayerRecord;
 import io.github.ptq4vit.quant.Quantizer;
 import java.util.ArrayList;
@@ -21,11 +23,13 @@ import java.util.stream.IntStream;
  * from memory: once nothing changes, the remaining rounds cost nothing.
  */
 final class ScaleSearch {
-    private final Backend.Scoring scorer;
-    private final String layer;
+    private final Backend.Scoring scoring;
+    private final Timings timings;
+    private final Layer layer;
     private final Candidates left;
     private final Candidates right;
     private final CandidateRace race;
+    private final Map<Operand, CandidateGrids> grids = new EnumMap<>(Operand.class);
     private final Map<Operand, Map<List<Quantizer>, Found>> memory = new HashMap<>();
     private final List<SearchTrace> traces = new ArrayList<>();
     private final Map<Operand, Found> last = new EnumMap<>(Operand.class);
@@ -35,12 +39,13 @@ final class ScaleSearch {
     private double[] present = new double[0];
 
     /**
-     * @param scorer scores candidates of this layer
+     * @param scoring of this layer
      * @param left search space of the left operand; none leaves it float32
      * @param units ends of the growing parts of the problem that candidates are scored on, the last one all of it
      */
-    ScaleSearch(Backend.Scoring scorer, String layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
-        this.scorer = scorer;
+    ScaleSearch(Backend.Scoring scoring, Timings timings, Layer layer, Candidates left, Candidates right, SearchMode mode, int[] units) {
+        this.scoring = scoring;
+        this.timings = timings;
         this.layer = layer;
         this.left = left;
         this.right = right;
@@ -77,7 +82,7 @@ final class ScaleSearch {
             bestRight = best;
         }
         last.put(operand, found);
-        traces.add(new SearchTrace(layer, round, operand, found.losses, found.chosen));
+        traces.add(new SearchTrace(layer.name(), round, operand, found.losses, found.chosen));
         present = IntStream.range(0, candidates.groups()).mapToDouble(g -> found.losses[found.chosen[g]][g]).toArray();
     }
 
@@ -91,8 +96,9 @@ final class ScaleSearch {
 
     private Found find(Operand operand, Candidates candidates, List<Quantizer> other, Optional<double[]> reached) {
         List<CodeGrid> fixed = other.stream().map(Quantizer::grid).toList();
-        double[][] losses = race.run(candidates, reached, (slots, from, to) -> scorer.score(operand, fixed,
-                slots.stream().map(slot -> slot.stream().map(Quantizer::grid).toList()).toList(), from, to));
+        long start = System.nanoTime();
+        double[][] losses = race.run(scoring, operand, fixed, grids.computeIfAbsent(operand, o -> candidates.grids()), reached);
+        timings.add("search " + layer.role().suffix() + (operand == Operand.LEFT ? " L" : " R"), (System.nanoTime() - start) / 1e9);
         return new Found(losses, firstBest(losses, candidates.groups()));
     }
 

@@ -133,10 +133,10 @@ class CudaScoreTest {
                 for (int[] units : new int[][] {{0, 5}, {5, 70}}) {
                     List<List<CodeGrid>> rights = grids(problem, Operand.RIGHT, 3, 3);
                     assertArrayEquals(backend.score(on, Operand.RIGHT, left, rights, units[0], units[1]),
-                            scoring.score(Operand.RIGHT, left, rights, units[0], units[1]));
+                            scoring.score(Operand.RIGHT, left, CandidateGrids.of(rights), units[0], units[1]));
                     List<List<CodeGrid>> lefts = grids(problem, Operand.LEFT, 3, 1);
                     assertArrayEquals(backend.score(on, Operand.LEFT, right, lefts, units[0], units[1]),
-                            scoring.score(Operand.LEFT, right, lefts, units[0], units[1]));
+                            scoring.score(Operand.LEFT, right, CandidateGrids.of(lefts), units[0], units[1]));
                 }
             }
         }
@@ -161,7 +161,7 @@ class CudaScoreTest {
             Scope closed = backend.scope();
             Backend.Scoring scoring = backend.scoring(closed, on);
             closed.close();
-            assertThrows(BackendException.class, () -> scoring.score(Operand.RIGHT, twin, List.of(uniform), 0, 5));
+            assertThrows(BackendException.class, () -> scoring.score(Operand.RIGHT, twin, CandidateGrids.of(List.of(uniform)), 0, 5));
         }
     }
 

@@ -381,7 +381,8 @@ public final class PlainBackend implements Backend {
     public Scoring scoring(Scope owner, MatmulProblem problem) {
         return (searched, fixed, candidates, from, to) -> {
             Checks.score(problem, searched, fixed, candidates, from, to);
-            return new PlainScorer(problem, searched, fixed, candidates).score(from, to).losses();
+            return new PlainScorer(problem, searched, fixed, IntStream.range(0, candidates.count()).mapToObj(candidates::grids).toList())
+                    .score(from, to).losses();
         };
     }
 

@@ -1,6 +1,7 @@
 package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
@@ -107,7 +108,7 @@ final class ScoredOnBoth implements AutoCloseable {
         }
 
         @Override
-        public double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
+        public double[][] score(Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, int from, int to) {
             double[][] losses = onCpu.score(searched, fixed, candidates, from, to);
             cpuSums = from == 0 ? copied(losses) : added(cpuSums, losses);
             double[][] other = onGpu.score(searched, fixed, candidates, from, to);

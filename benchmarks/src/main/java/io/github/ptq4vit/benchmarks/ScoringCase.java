@@ -1,6 +1,7 @@
 package io.github.ptq4vit.benchmarks;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.Distance;
@@ -21,7 +22,7 @@ import java.util.Optional;
  * @param fixed grids of the operand that is not searched
  */
 record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searched, List<CodeGrid> fixed,
-        List<List<CodeGrid>> candidates) {
+        CandidateGrids candidates) {
     private static final int CANDIDATES = 100;
     private static final int HALF = 128;
 
@@ -65,7 +66,7 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
                     Math.max(heads, columnGroups)));
         }
         return new ScoringCase(backend.scoring(scope, problem), problem, searched,
-                floatLeft ? List.of() : grids(searchesLeft ? largestRight : largestLeft, 1, heads), candidates);
+                floatLeft ? List.of() : grids(searchesLeft ? largestRight : largestLeft, 1, heads), CandidateGrids.of(candidates));
     }
 
     private static View upload(Backend backend, Scope scope, Tensor numbers) {
@@ -86,6 +87,6 @@ record ScoringCase(Backend.Scoring scoring, MatmulProblem problem, Operand searc
 
     /** Multiplications and additions of the products of all candidates: 2 n k m each. */
     double operations() {
-        return 2.0 * candidates.size() * problem.batch() * problem.n() * problem.k() * problem.m();
+        return 2.0 * candidates.count() * problem.batch() * problem.n() * problem.k() * problem.m();
     }
 }

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import java.nio.ByteBuffer;
@@ -60,33 +61,29 @@ final class Coder {
     }
 
     /**
-     * Writes the codes of rows, of which equally many after each other share one of the grids: in one operation if these differ
-     * in their scales only.
+     * Writes the codes of rows, of which equally many after each other share one of a candidate's grids: in one operation if these
+     * differ in their steps only.
+     *
+     * @param grids of one candidate, each of one range
      */
-    void encode(Worker worker, long numbers, int rows, int columns, List<CodeGrid> grids, long codes) {
-        if (grids.size() == 1) {
-            encode(worker, numbers, (long) rows * columns, grids.get(0), 0, codes);
-            return;
-        }
-        CodeRange first = grids.get(0).ranges().get(0);
-        int share = rows / grids.size();
-        boolean alike = true;
-        float[] steps = new float[rows];
-        for (int row = 0; row < rows && alike; row++) {
-            CodeGrid grid = grids.get(row / share);
-            CodeRange range = grid.ranges().get(0);
-            alike = range.isUnlimited() && grid.table().isEmpty() && range.min() == first.min() && range.max() == first.max();
-            steps[row] = range.step();
-        }
-        if (alike) {
+    void encode(Worker worker, long numbers, int rows, int columns, CandidateGrids grids, long codes) {
+        int groups = grids.groups();
+        int share = rows / groups;
+        List<CodeGrid> kinds = grids.kinds();
+        CodeRange first = kinds.get(0).ranges().get(0);
+        if (groups > 1 && kinds.size() == 1 && first.isUnlimited() && kinds.get(0).table().isEmpty()) {
+            float[] steps = new float[rows];
+            for (int row = 0; row < rows; row++) {
+                steps[row] = grids.step(0, row / share, 0);
+            }
             Scratch divisors = worker.memory("steps of rows", (long) rows * Float.BYTES);
             divisors.floats().put(0, steps);
             divide(worker, numbers, rows, columns, first, divisors.address(), codes, 0);
             return;
         }
         long size = (long) share * columns;
-        for (int group = 0; group < grids.size(); group++) {
-            encode(worker, numbers + group * size * Float.BYTES, size, grids.get(group), 0, codes + group * size * form.bytes());
+        for (int group = 0; group < groups; group++) {
+            encode(worker, numbers + group * size * Float.BYTES, size, grids.grid(0, group), 0, codes + group * size * form.bytes());
         }
     }
 

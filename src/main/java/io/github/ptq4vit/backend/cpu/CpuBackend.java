@@ -40,7 +40,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
     private final Workers workers;
     private final IntegerPath path;
     private final CpuProducts products;
-    private final CpuScorer scorer;
+    private final WorkClock clock;
 
     /** Takes all processors. */
     public CpuBackend() {
@@ -62,7 +62,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
             throw e;
         }
         this.products = new CpuProducts(path);
-        this.scorer = new CpuScorer(heap, workers, path);
+        this.clock = new WorkClock();
     }
 
     Workers workers() {
@@ -71,7 +71,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     /** What the threads were busy with in scoring. */
     WorkClock scoringClock() {
-        return scorer.clock();
+        return clock;
     }
 
     NativeHeap memory() {
@@ -84,7 +84,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
         this.workers = shared.workers;
         this.path = shared.path;
         this.products = shared.products;
-        this.scorer = shared.scorer;
+        this.clock = shared.clock;
     }
 
     /** The backend as it is on processors whose int8 products are not exact, whatever this one can do. */
@@ -105,7 +105,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public Map<String, Double> scoringSeconds() {
-        return scorer.clock().seconds();
+        return clock.seconds();
     }
 
     @Override
@@ -389,11 +389,7 @@ public sealed class CpuBackend implements Backend permits ReproducibleCpu {
 
     @Override
     public Scoring scoring(Scope owner, MatmulProblem problem) {
-        Slabs slabs = new Slabs((CpuScope) owner);
-        TransposedOutputs outputs = new TransposedOutputs(slabs, problem);
-        KeptCodes codes = new KeptCodes((CpuScope) owner, slabs);
-        return (searched, fixed, candidates, from, to) ->
-                scorer.score(problem, outputs, codes, searched, fixed, candidates, from, to);
+        return new CpuScoring(heap, workers, path, clock, (CpuScope) owner, problem);
     }
 
     /**

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.Operand;
 import java.util.HashMap;
@@ -17,7 +18,7 @@ import java.util.stream.IntStream;
  * meets the same candidates, or the same fixed operand, again.
  */
 final class KeptCodes {
-    /** Bytes of candidates' codes that are kept at most; {@link CpuScorer} takes no more candidates than fit at a time. */
+    /** Bytes of candidates' codes that are kept at most; {@link CpuScoring} takes no more candidates than fit at a time. */
     static final long MOST_BYTES = 48L << 20;
 
     private final CpuScope owner;
@@ -53,16 +54,7 @@ final class KeptCodes {
     }
 
     /** A candidate's scales for a part of a single product's right operand: one of its groups, or all of them. */
-    record Candidate(int part, List<CodeGrid> grids) {
-        @Override
-        public boolean equals(Object other) {
-            return other instanceof Candidate that && part == that.part && grids.equals(that.grids);
-        }
-
-        @Override
-        public int hashCode() {
-            return 31 * grids.hashCode() + part;
-        }
+    record Candidate(int part, CandidateGrids grids) {
     }
 
     /**

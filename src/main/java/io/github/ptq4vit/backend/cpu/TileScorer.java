@@ -12,9 +12,10 @@ import org.bytedeco.dnnl.global.dnnl;
 /** One tile against a row of candidates. */
 final class TileScorer {
     private final ScoreInputs inputs;
+    private final RightCodes rights;
     private final MatmulProblem problem;
     private final Worker worker;
-    private final CpuScorer.Tile tile;
+    private final CpuScoring.Tile tile;
     private final int head;
     private final long left;
     private final long output;
@@ -23,8 +24,9 @@ final class TileScorer {
     private final long result;
     private final long[] leftCodes;
 
-    TileScorer(ScoreInputs inputs, Worker worker, CpuScorer.Tile tile) {
+    TileScorer(ScoreInputs inputs, RightCodes rights, Worker worker, CpuScoring.Tile tile) {
         this.inputs = inputs;
+        this.rights = rights;
         this.problem = inputs.problem;
         this.worker = worker;
         this.tile = tile;
@@ -55,7 +57,7 @@ final class TileScorer {
         }
         long right = 0;
         if (inputs.searched == Operand.LEFT) {
-            right = problem.batch() == 1 ? inputs.right(worker, product, 0) : fixedRight(product);
+            right = problem.batch() == 1 ? rights.address(worker, product, 0, 0) : fixedRight(product);
         }
         inputs.clock.add(WorkClock.Kind.PACK, start);
         TileDistance distance = new TileDistance(worker, problem, tile.rows(), problem.m(), false, result, output);
@@ -70,7 +72,7 @@ final class TileScorer {
             if (inputs.searched == Operand.LEFT) {
                 encodeLeft(candidate, firstRange);
             } else {
-                right = problem.batch() == 1 ? inputs.right(worker, product, candidate)
+                right = problem.batch() == 1 ? rights.address(worker, product, candidate, 0)
                         : candidateRight(product, candidate);
             }
             if (firstRange == 1) {
@@ -120,7 +122,7 @@ final class TileScorer {
         inputs.first.encode(worker, left, elements(), inputs.leftGrid(candidate, head), 0, leftCodes[0]);
         Layout layout = Layout.dense(dnnl.dnnl_f32, tile.rows(), problem.m());
         CodeProduct product = inputs.firstRange(worker, tile.rows());
-        long own = problem.batch() == 1 ? inputs.right(worker, product, candidate) : right;
+        long own = problem.batch() == 1 ? rights.address(worker, product, candidate, 0) : right;
         product.run(leftCodes, new long[] {own}, new long[] {inputs.scales(candidate, head, 0)}, bias, result);
         long residual = worker.scratch("tile residual", (long) tile.rows() * problem.m() * Float.BYTES);
         worker.binary(dnnl.dnnl_binary_sub, layout, layout, layout, Epilogue.NONE).run(output, result, residual);

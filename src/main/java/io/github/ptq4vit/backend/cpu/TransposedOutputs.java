@@ -14,7 +14,7 @@ final class TransposedOutputs {
 
     private final Slabs slabs;
     private final MatmulProblem problem;
-    private final Map<CpuScorer.Tile, Copy> copies = new ConcurrentHashMap<>();
+    private final Map<CpuScoring.Tile, Copy> copies = new ConcurrentHashMap<>();
 
     /** @param slabs where the copies lie */
     TransposedOutputs(Slabs slabs, MatmulProblem problem) {
@@ -26,11 +26,11 @@ final class TransposedOutputs {
     record Copy(long output, long weight) {
     }
 
-    Copy of(Worker worker, CpuScorer.Tile tile) {
+    Copy of(Worker worker, CpuScoring.Tile tile) {
         return copies.computeIfAbsent(tile, t -> copy(worker, t));
     }
 
-    private Copy copy(Worker worker, CpuScorer.Tile tile) {
+    private Copy copy(Worker worker, CpuScoring.Tile tile) {
         long offset = ((long) tile.batch() * problem.n() + tile.from()) * problem.m() * Float.BYTES;
         long output = CpuBuffer.address(problem.output()) + offset;
         if (problem.bias().isPresent()) {
@@ -44,7 +44,7 @@ final class TransposedOutputs {
                 .map(w -> transposed(worker, tile, CpuBuffer.address(w) + offset)).orElse(0L));
     }
 
-    private long transposed(Worker worker, CpuScorer.Tile tile, long matrix) {
+    private long transposed(Worker worker, CpuScoring.Tile tile, long matrix) {
         long copy = slabs.allocate((long) tile.rows() * problem.m() * Float.BYTES);
         worker.copy(Layout.dense(F32, tile.rows(), problem.m()).transposed(), Layout.dense(F32, problem.m(), tile.rows()))
                 .run(matrix, copy);

@@ -16,18 +16,20 @@ final class TransposedTileScorer {
     private static final int F32 = dnnl.dnnl_f32;
 
     private final ScoreInputs inputs;
+    private final RightCodes rights;
     private final TransposedOutputs outputs;
     private final MatmulProblem problem;
     private final Worker worker;
-    private final CpuScorer.Tile tile;
+    private final CpuScoring.Tile tile;
     private final int head;
     private final long row;
     /** Products a candidate takes, each of {@code height} rows. */
     private final int parts;
     private final int height;
 
-    TransposedTileScorer(ScoreInputs inputs, TransposedOutputs outputs, Worker worker, CpuScorer.Tile tile) {
+    TransposedTileScorer(ScoreInputs inputs, RightCodes rights, TransposedOutputs outputs, Worker worker, CpuScoring.Tile tile) {
         this.inputs = inputs;
+        this.rights = rights;
         this.outputs = outputs;
         this.problem = inputs.problem;
         this.worker = worker;
@@ -68,7 +70,7 @@ final class TransposedTileScorer {
                 }
                 long time = System.nanoTime();
                 long codes = problem.batch() > 1 ? encodeRight(numbers, candidate)
-                        : inputs.right(candidate, part);
+                        : rights.address(worker, product, candidate, part);
                 for (int range = 0; range < inputs.ranges; range++) {
                     sources[range] = codes;
                     scales[range] = inputs.scales(candidate, group, range);

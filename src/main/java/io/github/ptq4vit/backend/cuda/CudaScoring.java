@@ -1,6 +1,7 @@
 package io.github.ptq4vit.backend.cuda;
 
 import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
@@ -30,13 +31,13 @@ final class CudaScoring implements Backend.Scoring {
     }
 
     @Override
-    public double[][] score(Operand searched, List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
+    public double[][] score(Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, int from, int to) {
         owner.requireOpen();
         Checks.score(problem, searched, fixed, candidates, from, to);
-        if (candidates.isEmpty()) {
+        if (candidates.count() == 0) {
             return new double[0][];
         }
-        boolean several = fixed.size() > 1 || candidates.get(0).size() > 1;
+        boolean several = fixed.size() > 1 || candidates.groups() > 1;
         int scales = several ? problem.groups(Operand.RIGHT) : 1;
         ScoreCandidates all = new ScoreCandidates(searched, scales, fixed, candidates);
         double[][] losses = new double[all.count()][];

@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cuda;
 
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.DataType;
 import io.github.ptq4vit.backend.MatmulProblem;
@@ -67,9 +68,10 @@ final class DeviceProblem {
         if (known != null && known.grids.equals(grids)) {
             return known.codes;
         }
-        ScoreCandidates only = new ScoreCandidates(operand, grids.size() == 1 ? 1 : scales, List.of(), List.of(grids));
+        ScoreCandidates only = new ScoreCandidates(operand, grids.size() == 1 ? 1 : scales, List.of(),
+                CandidateGrids.of(List.of(grids)));
         List<ScoreLayout.Rows> runs = ScoreLayout.everyRow(problem, operand, only.scales());
-        long bytes = ScoreCodes.bytes(only.codedRanges(), ScoreLayout.count(runs), problem.k());
+        long bytes = ScoreCodes.bytes(only.grids().ranges(), ScoreLayout.count(runs), problem.k());
         CudaBuffer memory = known != null && known.codes.memory().elements() >= bytes ? known.codes.memory()
                 : owner.buffer(DataType.INT8, bytes);
         try (CudaScope scope = new CudaScope(device.memory())) {

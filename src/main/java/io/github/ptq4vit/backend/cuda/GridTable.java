@@ -1,5 +1,6 @@
 package io.github.ptq4vit.backend.cuda;
 
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.CodeTable;
@@ -24,24 +25,36 @@ final class GridTable {
     private GridTable() {
     }
 
-    /** Copies grids to memory that the scope owns; returns its address. */
+    /** Copies grids of one candidate to memory that the scope owns; returns its address. */
     static long upload(CudaDevice device, CudaScope scope, List<CodeGrid> grids) {
-        List<CodeTable> tables = grids.stream().flatMap(grid -> grid.table().stream()).distinct().toList();
-        int first = (grids.size() * GRID_BYTES + LINE - 1) / LINE * LINE;
+        return upload(device, scope, CandidateGrids.of(List.of(grids)));
+    }
+
+    /** Copies grids, candidate after candidate, to memory that the scope owns; returns its address. */
+    static long upload(CudaDevice device, CudaScope scope, CandidateGrids grids) {
+        List<CodeTable> tables = grids.kinds().stream().flatMap(grid -> grid.table().stream()).distinct().toList();
+        int first = (grids.count() * grids.groups() * GRID_BYTES + LINE - 1) / LINE * LINE;
         Map<CodeTable, Integer> places = new HashMap<>();
         tables.forEach(table -> places.put(table, first + places.size() * TABLE_BYTES));
         return Tables.upload(device, scope, first + (long) tables.size() * TABLE_BYTES, words -> {
-            grids.forEach(grid -> write(grid, grid.table().map(places::get).orElse(0), words));
+            for (int candidate = 0; candidate < grids.count(); candidate++) {
+                for (int group = 0; group < grids.groups(); group++) {
+                    write(grids, candidate, group, places, words);
+                }
+            }
             places.forEach((table, place) -> write(table, words.position(place)));
         });
     }
 
-    private static void write(CodeGrid grid, int table, ByteBuffer words) {
+    private static void write(CandidateGrids grids, int candidate, int group, Map<CodeTable, Integer> tables, ByteBuffer words) {
+        CodeGrid kind = grids.kind(candidate, group);
         for (int range = 0; range < 2; range++) {
-            CodeRange r = grid.ranges().get(Math.min(range, grid.ranges().size() - 1));
-            words.putFloat(r.step()).putFloat(r.from()).putFloat(r.to()).putInt(r.min()).putInt(r.max());
+            CodeRange r = kind.ranges().get(Math.min(range, kind.ranges().size() - 1));
+            words.putFloat(grids.step(candidate, group, Math.min(range, grids.ranges() - 1)))
+                    .putFloat(r.from()).putFloat(r.to()).putInt(r.min()).putInt(r.max());
         }
-        words.putInt(grid.ranges().size()).putInt(grid.nearest() ? 1 : 0).putInt(grid.rows().ordinal()).putInt(table);
+        words.putInt(kind.ranges().size()).putInt(kind.nearest() ? 1 : 0).putInt(kind.rows().ordinal())
+                .putInt(kind.table().map(tables::get).orElse(0));
     }
 
     private static void write(CodeTable table, ByteBuffer words) {

@@ -1,9 +1,12 @@
 package io.github.ptq4vit.backend.cuda;
 
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.CodeRange;
 import io.github.ptq4vit.backend.Operand;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * The candidates of a search beside the grids of the other operand. A candidate that has, for some scale, the same grid as the
@@ -11,33 +14,22 @@ import java.util.List;
  *
  * @param scales how many scales there are: 1, the heads or the column groups
  * @param fixed grids of the other operand: one for all or one a scale; none if it stays float32
- * @param candidates for each candidate the grids of the searched one, likewise
+ * @param grids of the searched one for every candidate, likewise
  */
-record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<List<CodeGrid>> candidates) {
+record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, CandidateGrids grids) {
 
     /** How many. */
     int count() {
-        return candidates.size();
-    }
-
-    /** Grids that a candidate has of its own. */
-    int grids() {
-        return candidates.get(0).size();
+        return grids.count();
     }
 
     /** Some of them, one after the other. */
     ScoreCandidates part(int from, int to) {
-        return new ScoreCandidates(searched, scales, fixed, candidates.subList(from, to));
+        return with(grids.part(from, to));
     }
 
-    /** All grids of the candidates, one after the other. */
-    List<CodeGrid> allGrids() {
-        return candidates.stream().flatMap(List::stream).toList();
-    }
-
-    CodeGrid grid(int candidate, int scale) {
-        List<CodeGrid> grids = candidates.get(candidate);
-        return grids.get(grids.size() == 1 ? 0 : scale);
+    private ScoreCandidates with(CandidateGrids others) {
+        return new ScoreCandidates(searched, scales, fixed, others);
     }
 
     private CodeGrid fixedGrid(int scale) {
@@ -46,27 +38,13 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
 
     /** Ranges of the left operand that are multiplied; 1 if it stays float32. */
     int ranges() {
-        List<CodeGrid> left = searched == Operand.LEFT ? allGrids() : fixed;
-        return left.stream().mapToInt(grid -> grid.ranges().size()).max().orElse(1);
-    }
-
-    /** Ranges of the candidates' own codes. */
-    int codedRanges() {
-        return allGrids().stream().mapToInt(grid -> grid.ranges().size()).max().orElseThrow();
+        return searched == Operand.LEFT ? grids.ranges() : fixed.stream().mapToInt(grid -> grid.ranges().size()).max().orElse(1);
     }
 
     /** For each scale the candidates that are not the same as the one before, {@code [scales][..]}. */
     int[][] different() {
         int[][] lists = new int[scales][];
-        for (int scale = 0; scale < scales; scale++) {
-            List<Integer> different = new ArrayList<>();
-            for (int candidate = 0; candidate < count(); candidate++) {
-                if (candidate == 0 || !grid(candidate, scale).equals(grid(candidate - 1, scale))) {
-                    different.add(candidate);
-                }
-            }
-            lists[scale] = different.stream().mapToInt(i -> i).toArray();
-        }
+        Arrays.setAll(lists, scale -> IntStream.range(0, count()).filter(candidate -> !grids.repeats(candidate, scale)).toArray());
         return lists;
     }
 
@@ -77,17 +55,23 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
         int at = 0;
         for (int candidate = 0; candidate < count(); candidate++) {
             for (int scale = 0; scale < scales; scale++) {
-                CodeGrid own = grid(candidate, scale);
                 for (int range = 0; range < ranges; range++) {
-                    CodeGrid left = searched == Operand.LEFT ? own : fixed.isEmpty() ? null : fixedGrid(scale);
-                    CodeGrid right = searched == Operand.RIGHT ? own : fixedGrid(scale);
-                    // a grid with one range among others with two has codes 0 in the second
-                    float stepLeft = left == null ? 1 : left.ranges().get(Math.min(range, left.ranges().size() - 1)).step();
-                    steps[at++] = stepLeft * right.ranges().get(0).step();
+                    steps[at++] = searched == Operand.LEFT
+                            ? grids.step(candidate, scale, range) * fixedGrid(scale).ranges().get(0).step()
+                            : fixedStep(scale, range) * grids.step(candidate, scale, 0);
                 }
             }
         }
         return steps;
+    }
+
+    /** Of the left operand. A grid with one range among others with two has codes 0 in the second. */
+    private float fixedStep(int scale, int range) {
+        if (fixed.isEmpty()) {
+            return 1;
+        }
+        List<CodeRange> own = fixedGrid(scale).ranges();
+        return own.get(Math.min(range, own.size() - 1)).step();
     }
 
     /**
@@ -95,15 +79,15 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
      * twin the first range is the same in all candidates of a search. It must not depend on the company a candidate is in.
      */
     boolean hasFirstRangeApart() {
-        return searched == Operand.LEFT && allGrids().stream().allMatch(grid -> grid.ranges().size() == 2
-                && grid.isFirstRangeApart());
+        return searched == Operand.LEFT && grids.kinds().stream().allMatch(kind -> kind.ranges().size() == 2
+                && kind.isFirstRangeApart());
     }
 
     /** The first candidate after {@code from} whose first ranges are others than that one's. */
     int firstRangesEnd(int from) {
-        List<CodeGrid> first = firstRanges(candidates.get(from));
+        CandidateGrids first = grids.range(0);
         int end = from + 1;
-        while (end < count() && firstRanges(candidates.get(end)).equals(first)) {
+        while (end < count() && first.repeats(end)) {
             end++;
         }
         return end;
@@ -111,27 +95,19 @@ record ScoreCandidates(Operand searched, int scales, List<CodeGrid> fixed, List<
 
     /** The first ranges of the first candidate alone. */
     ScoreCandidates firstRange() {
-        return new ScoreCandidates(searched, scales, fixed, List.of(firstRanges(candidates.get(0))));
+        return with(grids.part(0, 1).range(0));
     }
 
     /** The second ranges alone. */
     ScoreCandidates secondRanges() {
-        return new ScoreCandidates(searched, scales, fixed, candidates.stream()
-                .map(grids -> grids.stream().map(grid -> CodeGrid.of(grid.ranges().get(1))).toList()).toList());
-    }
-
-    private static List<CodeGrid> firstRanges(List<CodeGrid> grids) {
-        return grids.stream().map(grid -> CodeGrid.of(grid.ranges().get(0))).toList();
+        return with(grids.range(1));
     }
 
     /** Copies the losses of candidates that were not scored from the ones before, {@code [candidates][groups]}. */
     void spread(double[][] losses) {
         for (int candidate = 1; candidate < count(); candidate++) {
             for (int group = 0; group < losses[candidate].length; group++) {
-                boolean same = losses[candidate].length == 1
-                        ? candidates.get(candidate).equals(candidates.get(candidate - 1))
-                        : grid(candidate, group).equals(grid(candidate - 1, group));
-                if (same) {
+                if (grids.repeats(candidate, group)) {
                     losses[candidate][group] = losses[candidate - 1][group];
                 }
             }

@@ -46,17 +46,17 @@ record ScoreCodes(CudaBuffer memory, int ranges, long rows, int padded) {
         View x = operand == Operand.LEFT ? problem.left() : problem.right().transpose();
         int k = problem.k();
         int padded = IntegerProducts.padded(k);
-        int ranges = candidates.codedRanges();
+        int ranges = candidates.grids().ranges();
         long rows = ScoreLayout.count(runs);
         try (CudaScope temporary = new CudaScope(device.memory())) {
             long table = Tables.upload(device, temporary, (long) runs.size() * ScoreLayout.Rows.BYTES,
                     words -> runs.forEach(run -> run.write(words)));
             int most = runs.stream().mapToInt(ScoreLayout.Rows::count).max().orElseThrow();
             device.launch(Kernel.SCORE_QUANTIZE_S8)
-                    .words(k, padded, ranges, rows, candidates.grids(), candidates.scales(), tables.most(), runs.size(),
+                    .words(k, padded, ranges, rows, candidates.grids().groups(), candidates.scales(), tables.most(), runs.size(),
                             x.stride(0), x.stride(1), x.stride(2))
                     .view(x).address(memory.address()).address(table)
-                    .address(GridTable.upload(device, temporary, candidates.allGrids()))
+                    .address(GridTable.upload(device, temporary, candidates.grids()))
                     .address(tables.lists()).address(tables.counts())
                     .blocks(padded / IntegerProducts.PADDING, (most + IntegerProducts.PADDING - 1) / IntegerProducts.PADDING,
                             Math.min(65535, runs.size()));

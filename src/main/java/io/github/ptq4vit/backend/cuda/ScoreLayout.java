@@ -65,7 +65,7 @@ record ScoreLayout(int scales, int groups, boolean byHead, int side, int parts, 
         boolean byHead = problem.heads() > 1;
         Operand searched = candidates.searched();
         int scales = candidates.scales();
-        int groups = candidates.grids();
+        int groups = candidates.grids().groups();
         int parts = across || byHead ? 1 : scales;
         List<Rows> leftRows = new ArrayList<>();
         Map<Integer, Integer> products = new LinkedHashMap<>();

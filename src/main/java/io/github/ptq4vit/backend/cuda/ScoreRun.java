@@ -230,7 +230,7 @@ final class ScoreRun {
 
     /** How many candidates are scored at a time. */
     private int atATime() {
-        long each = ScoreCodes.bytes(all.codedRanges(), ScoreLayout.count(runs), problem.k()) + partialBytes()
+        long each = ScoreCodes.bytes(all.grids().ranges(), ScoreLayout.count(runs), problem.k()) + partialBytes()
                 + (comparesRows ? momentBytes() : 0);
         long budget = Math.min(MOST_BYTES, device.memory().plannedBytes() / SHARE);
         return (int) Math.max(2, Math.min(MOST_CANDIDATES, budget / each / 2 * 2));
@@ -244,7 +244,7 @@ final class ScoreRun {
     /** Codes of the searched operand's rows that take part. */
     private ScoreCodes codes(CudaScope owner, ScoreCandidates candidates, CandidateTables tables) {
         CudaBuffer memory = owner.buffer(DataType.INT8, candidates.count()
-                * ScoreCodes.bytes(candidates.codedRanges(), ScoreLayout.count(runs), problem.k()));
+                * ScoreCodes.bytes(candidates.grids().ranges(), ScoreLayout.count(runs), problem.k()));
         return ScoreCodes.of(device, memory, problem, candidates.searched(), runs, candidates, tables);
     }
 

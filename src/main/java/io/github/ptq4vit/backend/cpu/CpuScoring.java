@@ -1,22 +1,23 @@
 package io.github.ptq4vit.backend.cpu;
 
+import io.github.ptq4vit.backend.Backend;
+import io.github.ptq4vit.backend.CandidateGrids;
 import io.github.ptq4vit.backend.Checks;
 import io.github.ptq4vit.backend.CodeGrid;
 import io.github.ptq4vit.backend.MatmulProblem;
 import io.github.ptq4vit.backend.Operand;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 
 /**
- * Scores candidates tile by tile: a tile of outputs, what it is compared with and its weights stay in a core's cache while
- * the candidates pass by, so that no candidate's output is ever written to memory in full. The comparison runs in the
- * product's own post-operations.
+ * A problem whose candidates are scored tile by tile: a tile of outputs, what it is compared with and its weights stay in a
+ * core's cache while the candidates pass by, so that no candidate's output is ever written to memory in full. The comparison
+ * runs in the product's own post-operations.
  *
  * <p>A tile's loss does not depend on which thread computes it or in what company, and tiles are added in order: equal
  * inputs give equal scores.
  */
-final class CpuScorer {
+final class CpuScoring implements Backend.Scoring {
     /** Bytes of a tile that should fit a core's second-level cache beside packed weights. */
     private static final long TILE_BYTES = 1_200_000;
     /** Tile heights are multiples of this, so that few shapes are compiled. */
@@ -26,17 +27,24 @@ final class CpuScorer {
     private final NativeHeap heap;
     private final Workers workers;
     private final IntegerPath path;
-    private final WorkClock clock = new WorkClock();
+    private final WorkClock clock;
+    private final MatmulProblem problem;
+    private final TransposedOutputs outputs;
+    private final KeptCodes codes;
 
-    CpuScorer(NativeHeap heap, Workers workers, IntegerPath path) {
+    /**
+     * @param clock counts what the threads are busy with
+     * @param owner of what is kept between calls
+     */
+    CpuScoring(NativeHeap heap, Workers workers, IntegerPath path, WorkClock clock, CpuScope owner, MatmulProblem problem) {
         this.heap = heap;
         this.workers = workers;
         this.path = path;
-    }
-
-    /** What the threads were busy with so far. */
-    WorkClock clock() {
-        return clock;
+        this.clock = clock;
+        this.problem = problem;
+        Slabs slabs = new Slabs(owner);
+        this.outputs = new TransposedOutputs(slabs, problem);
+        this.codes = new KeptCodes(owner, slabs);
     }
 
     /** Rows {@code [from, to)} of one product of the batch. */
@@ -56,57 +64,54 @@ final class CpuScorer {
         }
     }
 
-    double[][] score(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
-            List<CodeGrid> fixed, List<List<CodeGrid>> candidates, int from, int to) {
+    @Override
+    public double[][] score(Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, int from, int to) {
         Checks.score(problem, searched, fixed, candidates, from, to);
-        if (candidates.isEmpty()) {
+        if (candidates.count() == 0) {
             return new double[0][];
         }
-        // without those that repeat the one before
-        List<List<CodeGrid>> different = new ArrayList<>();
-        int[] places = new int[candidates.size()];
-        for (int candidate = 0; candidate < places.length; candidate++) {
-            if (candidate == 0 || !candidates.get(candidate).equals(candidates.get(candidate - 1))) {
-                different.add(candidates.get(candidate));
-            }
-            places[candidate] = different.size() - 1;
-        }
-        List<Tile> tiles = tiles(problem, from, to);
-        double[][] found = new double[different.size()][];
-        int block = candidatesAtATime(problem, searched, found.length);
+        CandidateGrids different = candidates.different();
+        List<Tile> tiles = tiles(from, to);
+        double[][] found = new double[different.count()][];
+        int block = candidatesAtATime(searched, found.length);
         for (int start = 0; start < found.length; start += block) {
             int end = Math.min(found.length, start + block);
-            double[][] blockLosses = scoreBlock(problem, outputs, codes, searched, fixed, different.subList(start, end), tiles);
+            double[][] blockLosses = scoreBlock(searched, fixed, different.part(start, end), tiles);
             System.arraycopy(blockLosses, 0, found, start, end - start);
         }
-        return Arrays.stream(places).mapToObj(place -> found[place].clone()).toArray(double[][]::new);
+        double[][] losses = new double[candidates.count()][];
+        int place = -1;
+        for (int candidate = 0; candidate < losses.length; candidate++) {
+            place += candidates.repeats(candidate) ? 0 : 1;
+            losses[candidate] = found[place].clone();
+        }
+        return losses;
     }
 
-    private double[][] scoreBlock(MatmulProblem problem, TransposedOutputs outputs, KeptCodes codes, Operand searched,
-            List<CodeGrid> fixed, List<List<CodeGrid>> candidates, List<Tile> tiles) {
-        int groups = candidates.get(0).size();
+    private double[][] scoreBlock(Operand searched, List<CodeGrid> fixed, CandidateGrids candidates, List<Tile> tiles) {
+        int groups = candidates.groups();
         // tiles are the natural items; when they are few, split the candidates too
-        int parts = Math.min(candidates.size(), Math.max(1, (MIN_ITEMS_PER_WORKER * workers.count() + tiles.size() - 1) / tiles.size()));
-        double[][][] tileLosses = new double[tiles.size()][candidates.size()][];
+        int parts = Math.min(candidates.count(), Math.max(1, (MIN_ITEMS_PER_WORKER * workers.count() + tiles.size() - 1) / tiles.size()));
+        double[][][] tileLosses = new double[tiles.size()][candidates.count()][];
         try (CpuScope scope = new CpuScope(heap)) {
             int tileRows = tiles.stream().mapToInt(Tile::rows).max().orElseThrow();
-            ScoreInputs inputs = new ScoreInputs(problem, codes, searched, fixed, candidates, tileRows, path, scope, workers,
-                    clock);
+            ScoreInputs inputs = new ScoreInputs(problem, codes, searched, fixed, candidates, path, scope, clock);
+            RightCodes rights = RightCodes.of(inputs, tileRows, scope, workers);
             workers.run(tiles.size() * parts, item -> {
                 int tile = item / parts;
                 int part = item % parts;
-                int first = part * candidates.size() / parts;
-                int last = (part + 1) * candidates.size() / parts;
+                int first = part * candidates.count() / parts;
+                int last = (part + 1) * candidates.count() / parts;
                 workers.use(worker -> {
                     if (inputs.transposed) {
-                        new TransposedTileScorer(inputs, outputs, worker, tiles.get(tile)).score(first, last, tileLosses[tile]);
+                        new TransposedTileScorer(inputs, rights, outputs, worker, tiles.get(tile)).score(first, last, tileLosses[tile]);
                     } else {
-                        new TileScorer(inputs, worker, tiles.get(tile)).score(first, last, tileLosses[tile]);
+                        new TileScorer(inputs, rights, worker, tiles.get(tile)).score(first, last, tileLosses[tile]);
                     }
                 });
             });
         }
-        double[][] losses = new double[candidates.size()][groups];
+        double[][] losses = new double[candidates.count()][groups];
         for (double[][] tile : tileLosses) {
             for (int c = 0; c < losses.length; c++) {
                 for (int g = 0; g < groups; g++) {
@@ -117,9 +122,9 @@ final class CpuScorer {
         return losses;
     }
 
-    private static List<Tile> tiles(MatmulProblem problem, int from, int to) {
+    private List<Tile> tiles(int from, int to) {
         List<Tile> tiles = new ArrayList<>();
-        int height = tileRows(problem);
+        int height = tileRows();
         if (problem.batch() == 1) {
             addRows(tiles, 0, from, to, height);
         } else {
@@ -139,7 +144,7 @@ final class CpuScorer {
         }
     }
 
-    private static int tileRows(MatmulProblem problem) {
+    private int tileRows() {
         long bytesPerRow = 3L * Float.BYTES * problem.m() + 5L * problem.k();
         long rows = TILE_BYTES / bytesPerRow;
         // of an attention product all rows at once if they nearly fit: its right side is prepared per tile
@@ -149,7 +154,7 @@ final class CpuScorer {
         return (int) Math.max(TILE_STEP, Math.min(4 * TILE_STEP, rows / TILE_STEP * TILE_STEP));
     }
 
-    private int candidatesAtATime(MatmulProblem problem, Operand searched, int count) {
+    private int candidatesAtATime(Operand searched, int count) {
         if (searched == Operand.LEFT || problem.batch() > 1) {
             return count;
         }
