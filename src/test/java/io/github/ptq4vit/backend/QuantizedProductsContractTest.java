@@ -91,6 +91,8 @@ class QuantizedProductsContractTest {
                 close(side -> attention(side, n, k, m, List.of(left), List.of(fixed), transposed), left.toString());
             }
             close(side -> attention(side, n, k, m, List.of(fixed), List.of(own), transposed), "columns");
+            CodeGrid levels = CodesContractTest.levels().get(3).with(RowScale.RANGE);
+            close(side -> attention(side, n, k, m, List.of(levels), List.of(levels), transposed), "levels on both sides");
             close(side -> attention(side, n, k, m, List.of(CodesContractTest.levels().get(0).with(RowScale.SUM)), List.of(own),
                     transposed), "sums and columns");
         }
@@ -99,7 +101,7 @@ class QuantizedProductsContractTest {
     private static List<CodeGrid> rowGrids() {
         return List.of(CodesContractTest.uniform(8, 0.9f / 15).with(RowScale.RANGE),
                 CodesContractTest.uniform(128, 1f / 255).with(RowScale.RANGE), CodesContractTest.uniform(2, 0.3f).with(RowScale.RANGE),
-                CodesContractTest.levels().get(0).with(RowScale.RANGE));
+                CodesContractTest.levels().get(0).with(RowScale.RANGE), CodesContractTest.levels().get(3).with(RowScale.RANGE));
     }
 
     private void close(Function<Side, View> operation, String what) {

@@ -70,6 +70,8 @@ class RowTransformContractTest {
         grids.add(CodesContractTest.geluTwin(32, 0.17f / 32, 0.09f, true));
         grids.add(CodesContractTest.geluTwin(128, 0.17f / 128, 0.021f, false));
         grids.add(CodesContractTest.levels().get(0).with(RowScale.RANGE));
+        // its codes take all of a byte, so that no zero point fits beside them
+        grids.add(CodesContractTest.levels().get(3).with(RowScale.RANGE));
         grids.add(CodesContractTest.uniform(8, 0.9f / 15).with(RowScale.RANGE));
         grids.add(CodesContractTest.uniform(128, 1f / 255).with(RowScale.RANGE));
         return grids;

@@ -64,7 +64,9 @@ final class RowCoder {
                 RowRange own = RowRange.of(coder.row, 0, columns, grid);
                 sizes[i] = own.size();
                 divide(coder.row, own.size());
-                range = CodeRange.unlimited(range.step(), -own.zeroPoint(), range.max() - range.min() - own.zeroPoint());
+                if (grid.table().isEmpty()) {
+                    range = CodeRange.unlimited(range.step(), -own.zeroPoint(), range.max() - range.min() - own.zeroPoint());
+                }
             }
             for (int part = 0; part < codes.length; part++) {
                 coder.write(part, range, to[part]);
