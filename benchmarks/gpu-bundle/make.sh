@@ -59,7 +59,7 @@ trap 'rm -rf "$work"' EXIT
 bundle=$work/gpu-bundle
 # laid out like the project, so that its launcher works there
 mkdir -p "$bundle/target" "$bundle/benchmarks" "$bundle/examples"
-cp ptq4vit LICENSE "$bundle/"
+cp ptq4vit LICENSE NOTICE "$bundle/"
 cp benchmarks/gpu-bundle/run.sh "$bundle/"
 cp -r examples/characters "$bundle/examples/"
 cp target/ptq4vit.jar "$bundle/target/"
