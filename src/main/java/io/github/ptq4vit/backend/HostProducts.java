@@ -79,18 +79,7 @@ public final class HostProducts {
         }
         try (Scope scope = device.scope()) {
             View own = scope.floats(x.sizes());
-            View source = x;
-            if (transform.factors().isPresent()) {
-                device.multiply(source, transform.factors().get(), own);
-                source = own;
-            }
-            if (transform.shifts().isPresent()) {
-                device.add(source, transform.shifts().get(), own);
-                source = own;
-            }
-            if (transform.hadamard() > 1) {
-                device.hadamard(source, transform.hadamard(), own);
-            }
+            transform.apply(device, x, own);
             device.linear(own, grid, linear, y);
         }
     }

@@ -18,4 +18,20 @@ public record RowTransform(Optional<View> factors, Optional<View> shifts, int ha
     public boolean isNone() {
         return factors.isEmpty() && shifts.isEmpty() && hadamard == 1;
     }
+
+    /** Writes the transformed rows of x to y, which may be x; nothing is written where {@linkplain #isNone nothing happens}. */
+    public void apply(Backend backend, View x, View y) {
+        View source = x;
+        if (factors.isPresent()) {
+            backend.multiply(source, factors.get(), y);
+            source = y;
+        }
+        if (shifts.isPresent()) {
+            backend.add(source, shifts.get(), y);
+            source = y;
+        }
+        if (hadamard > 1) {
+            backend.hadamard(source, hadamard, y);
+        }
+    }
 }

@@ -55,42 +55,48 @@ final class BestQuantization implements LayerQuantization {
                     Optional.empty(), Optional.of(histograms.ofProducts(data.left())),
                     Optional.of(histograms.ofProducts(data.right().orElseThrow())))));
         }
-        LinearLayer searched = new LinearLayer(model, data, unit, backend);
-        return linear(searched, mirrored ? new LinearLayer(model, shown, unit, backend) : searched, bits);
+        return linear(new LinearLayer(model, data, unit, backend), shown, bits);
     }
 
     /**
      * @param layer on the calibration images
-     * @param shown on all images that take part in rounding
+     * @param shown the same layer on all images that take part in rounding
      */
-    private Outcome linear(LinearLayer layer, LinearLayer shown, BitWidths bits) {
+    private Outcome linear(LinearLayer layer, LayerData shown, BitWidths bits) {
         TransformedInputs transformed = new TransformedInputs(backend, layer.tokens());
         InputChoice input = layer.role() == LayerRole.PATCH_EMBEDDING ? new InputChoice(InputTransform.NONE, List.of(), List.of(), 0)
                 : timings.time("search " + layer.role().suffix() + " L",
                         () -> new LinearInput(backend, config, layer, transformed, bits).best());
+        float[] weight = layer.weight(input.transform());
+        Rounded rounded = timings.time("round weights", () -> rounded(layer, weight, moments(shown, input, transformed), bits.weights()));
+        QuantizedLayer result = new QuantizedLayer(layer.data().layer().name(), input.quantizers(), rounded.weights.rows(),
+                rounded.weights.codes(), input.transform());
+        return new Outcome(result, List.of(), timings.time("record", () -> new LayerRecord(result.name(),
+                LayerRecord.Cost.of(calibrating.nats(input.loss()), calibrating.nats(rounded.loss)),
+                Stream.concat(input.curves().stream(), rounded.weights.curves().stream()).toList(), Optional.empty(), Optional.empty(),
+                Optional.of(histograms.ofRows(layer.data().left(), (rows, scope) -> transformed.of(rows, input.transform(), scope))),
+                Optional.of(OperandHistograms.of(weight)))));
+    }
+
+    /** The second moments of quantised inputs. */
+    private double[][] moments(LayerData shown, InputChoice input, TransformedInputs transformed) {
+        double[] rows = LinearLayer.rowWeights(HostMatrix.of(shown.gradient().orElseThrow(), backend));
         try (Scope scope = backend.scope()) {
-            return timings.time("round weights", () -> {
-                View left = shown.data().left();
-                View inputs = input.quantizers().isEmpty() ? left : transformed.decoded(left, input, scope);
-                return rounded(layer, input, new Moments(backend, shown.rowWeights()).of(inputs), transformed, bits.weights());
-            });
+            View inputs = input.quantizers().isEmpty() ? shown.left() : transformed.decoded(shown.left(), input, scope);
+            return new Moments(backend, rows).of(inputs);
         }
     }
 
-    private Outcome rounded(LinearLayer layer, InputChoice input, double[][] moments, TransformedInputs transformed, int bits) {
-        float[] weight = layer.weight(input.transform());
+    /** Rounded weights, and what they lose. */
+    private record Rounded(WeightRounding.Rounded weights, double loss) {
+    }
+
+    private Rounded rounded(LinearLayer layer, float[] weight, double[][] moments, int bits) {
         boolean companded = config.has(Ingredient.COMPANDED_WEIGHTS);
         double[] diagonal = IntStream.range(0, moments.length).mapToDouble(c -> moments[c][c]).toArray();
         WeightRounding rounding = new WeightRounding(moments, DAMPING);
         WeightRounding.Rounded rounded = config.has(Ingredient.ERROR_FEEDBACK) ? rounding.round(weight, bits, companded)
                 : WeightRounding.nearest(weight, diagonal, bits, companded);
-        QuantizedLayer result = new QuantizedLayer(layer.data().layer().name(), input.quantizers(), rounded.rows(), rounded.codes(),
-                input.transform());
-        LayerRecord.Cost cost = LayerRecord.Cost.of(calibrating.nats(input.loss()),
-                calibrating.nats(layer.weightLoss(rounding.losses(weight, rounded))));
-        LayerRecord.Histogram left = histograms.ofRows(layer.data().left(), (rows, scope) -> transformed.of(rows, input.transform(), scope));
-        return new Outcome(result, List.of(), new LayerRecord(result.name(), cost,
-                Stream.concat(input.curves().stream(), rounded.curves().stream()).toList(), Optional.empty(), Optional.empty(),
-                Optional.of(left), Optional.of(OperandHistograms.of(weight))));
+        return new Rounded(rounded, layer.weightLoss(rounding.losses(weight, rounded)));
     }
 }

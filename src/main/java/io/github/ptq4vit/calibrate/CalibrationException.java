@@ -8,4 +8,10 @@ public final class CalibrationException extends RuntimeException {
     public CalibrationException(String message) {
         super(message);
     }
+
+    /** Of a number among a layer's operands that is not finite. */
+    static CalibrationException notFinite(float number) {
+        return new CalibrationException("The calibration data hold " + number
+                + ", so the float32 network itself overflows or is damaged on these images");
+    }
 }

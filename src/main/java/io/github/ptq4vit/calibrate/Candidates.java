@@ -69,8 +69,7 @@ record Candidates(List<Quantizer> start, List<List<Quantizer>> quantizers) {
         float[] starts = new float[maxima.length];
         for (int g = 0; g < maxima.length; g++) {
             if (!Float.isFinite(maxima[g])) {
-                throw new CalibrationException("The calibration data hold " + maxima[g]
-                        + ", so the float32 network itself overflows or is damaged on these images");
+                throw CalibrationException.notFinite(maxima[g]);
             }
             starts[g] = positive((maxima[g] == 0 ? 1 : maxima[g]) / (BitWidths.half(bits) - 0.5f));
         }

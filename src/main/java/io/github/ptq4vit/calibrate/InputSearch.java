@@ -71,8 +71,7 @@ final class InputSearch {
             high = Math.max(high, x);
         }
         if (!Float.isFinite(low) || !Float.isFinite(high)) {
-            throw new CalibrationException("The calibration data hold " + (Float.isFinite(low) ? high : low)
-                    + ", so the float32 network itself overflows or is damaged on these images");
+            throw CalibrationException.notFinite(Float.isFinite(low) ? high : low);
         }
         return new float[] {low, high};
     }

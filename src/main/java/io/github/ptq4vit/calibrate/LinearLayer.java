@@ -81,6 +81,11 @@ final class LinearLayer {
      * tokens (late in the network the class token alone) would decide, and weights would fit those of the calibration images only.
      */
     double[] rowWeights() {
+        return rowWeights(gradient);
+    }
+
+    /** The same of other rows, by the means of squared gradients at the output. */
+    static double[] rowWeights(HostMatrix gradient) {
         double[] roots = Arrays.stream(gradient.rowShares()).map(Math::sqrt).toArray();
         return HostMatrix.floored(HostMatrix.dividedByMean(roots), BestTransforms.GRADIENT_PART);
     }

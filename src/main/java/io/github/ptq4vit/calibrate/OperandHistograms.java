@@ -58,8 +58,7 @@ final class OperandHistograms {
     static Histogram of(float[] numbers) {
         for (float x : numbers) {
             if (!Float.isFinite(x)) {
-                throw new CalibrationException("The calibration data hold " + x
-                        + ", so the float32 network itself overflows or is damaged on these images");
+                throw CalibrationException.notFinite(x);
             }
         }
         return Histogram.of(numbers);

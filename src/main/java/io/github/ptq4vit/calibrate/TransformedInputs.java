@@ -2,12 +2,12 @@ package io.github.ptq4vit.calibrate;
 
 import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.CodeGrid;
+import io.github.ptq4vit.backend.RowTransform;
 import io.github.ptq4vit.backend.Scope;
 import io.github.ptq4vit.backend.View;
 import io.github.ptq4vit.quant.InputTransform;
 import io.github.ptq4vit.tensor.Shape;
 import io.github.ptq4vit.tensor.Tensor;
-import java.util.Arrays;
 import java.util.List;
 
 /** Inputs of linear layers as an {@link InputTransform} makes them, and as their codes stand for them. */
@@ -29,19 +29,12 @@ final class TransformedInputs {
             return x;
         }
         View result = scope.floats(x.sizes());
-        int columns = x.size(1);
-        View factors = vector(transform.factors(), columns, 1, scope);
-        View shifts = vector(transform.shifts(columns), columns, 0, scope);
+        RowTransform onDevice = transform.onDevice(backend, scope, x.size(1));
         int parts = Math.min(PARTS, x.size(0));
         backend.parallel(parts, (first, last, inner) -> {
             int from = (int) ((long) x.size(0) * first / parts);
             int to = (int) ((long) x.size(0) * last / parts);
-            View own = result.slice(0, from, to);
-            backend.multiply(x.slice(0, from, to), factors, own);
-            backend.add(own, shifts, own);
-            if (transform.hadamard() > 1) {
-                backend.hadamard(own, transform.hadamard(), own);
-            }
+            onDevice.apply(backend, x.slice(0, from, to), result.slice(0, from, to));
         });
         return result;
     }
@@ -57,7 +50,8 @@ final class TransformedInputs {
         for (int c = 0; c < back.length; c++) {
             back[c] = -back[c];
         }
-        View shifts = vector(back, x.size(1), 0, scope);
+        View shifts = scope.floats(back.length);
+        backend.upload(Tensor.of(Shape.of(back.length), back), shifts);
         backend.parallel(x.size(0) / perImage, (from, to, inner) -> {
             View own = source.slice(0, from * perImage, to * perImage);
             View target = decoded.slice(0, from * perImage, to * perImage);
@@ -71,16 +65,5 @@ final class TransformedInputs {
             }
         });
         return decoded;
-    }
-
-    private View vector(float[] numbers, int length, float otherwise, Scope scope) {
-        float[] all = numbers;
-        if (numbers.length == 0) {
-            all = new float[length];
-            Arrays.fill(all, otherwise);
-        }
-        View view = scope.floats(length);
-        backend.upload(Tensor.of(Shape.of(length), all), view);
-        return view;
     }
 }

@@ -8,7 +8,6 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.BiFunction;
-import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
@@ -110,31 +109,28 @@ final class WeightRounding {
     private static Rounded rounded(float[] weight, double[] diagonal, int bits, boolean companded,
             BiFunction<double[], Row, Row> improved) {
         int inputs = diagonal.length;
-        Row[] rows = starts(weight, diagonal, WeightLevels.even(bits));
-        List<WeightLevels> choices = companded ? WeightLevels.companded(bits) : List.of();
-        List<Quantizer> tried = new ArrayList<>(choices.isEmpty() ? List.of() : List.of(rows[0].levels.quantizer(1)));
-        double least = choices.isEmpty() ? 0 : error(weight, diagonal, rows);
-        DoubleStream.Builder errors = DoubleStream.builder().add(least);
-        for (WeightLevels levels : choices) {
-            Row[] others = starts(weight, diagonal, List.of(levels));
-            double error = error(weight, diagonal, others);
-            rows = error < least ? others : rows;
-            least = error < least ? error : least;
-            tried.add(levels.quantizer(1));
-            errors.add(error);
+        List<Row[]> tried = new ArrayList<>(List.<Row[]>of(starts(weight, diagonal, WeightLevels.even(bits))));
+        for (WeightLevels levels : companded ? WeightLevels.companded(bits) : List.<WeightLevels>of()) {
+            tried.add(starts(weight, diagonal, List.of(levels)));
         }
-        Row[] starts = rows;
+        List<LayerRecord.Curve> curves = List.of();
+        int best = 0;
+        if (tried.size() > 1) {
+            double[] errors = tried.stream().mapToDouble(rows -> error(weight, diagonal, rows)).toArray();
+            best = IntStream.range(0, errors.length).reduce(0, (least, i) -> errors[i] < errors[least] ? i : least);
+            curves = LayerRecord.Curve.of(Operand.RIGHT, 0, tried.stream().map(rows -> rows[0].levels.quantizer(1)).toList(), errors);
+        }
+        Row[] starts = tried.get(best);
         byte[] codes = new byte[weight.length];
-        Quantizer[] quantizers = new Quantizer[rows.length];
-        IntStream.range(0, rows.length).parallel().forEach(row -> {
+        Quantizer[] quantizers = new Quantizer[starts.length];
+        IntStream.range(0, starts.length).parallel().forEach(row -> {
             Row found = improved.apply(row(weight, inputs, row), starts[row]);
             quantizers[row] = found.levels.quantizer((float) found.scale);
             for (int i = 0; i < inputs; i++) {
                 codes[row * inputs + i] = (byte) found.codes[i];
             }
         });
-        return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)),
-                tried.isEmpty() ? List.of() : LayerRecord.Curve.of(Operand.RIGHT, 0, tried, errors.build().toArray()));
+        return new Rounded(codes, new ArrayList<>(Arrays.asList(quantizers)), curves);
     }
 
     private static Row[] starts(float[] weight, double[] diagonal, List<WeightLevels> levels) {

@@ -116,15 +116,7 @@ public final class QuantizedArithmetic implements Arithmetic {
                 + " factors do not fit " + inputs + " inputs");
         require(inputs % transform.hadamard() == 0 && transform.prefixTokens() <= tokens, q, "its input transform does not fit "
                 + inputs + " inputs of " + tokens + " tokens");
-        Optional<View> factors = transform.factors().length == 0 ? Optional.empty() : Optional.of(vector(scope, transform.factors()));
-        Optional<View> shifts = transform.shift() == 0 ? Optional.empty() : Optional.of(vector(scope, transform.shifts(inputs)));
-        return new InputData(new RowTransform(factors, shifts, transform.hadamard()), tokens, transform.prefixTokens());
-    }
-
-    private View vector(Scope scope, float[] numbers) {
-        View view = scope.floats(numbers.length);
-        backend.upload(Tensor.of(Shape.of(numbers.length), numbers), view);
-        return view;
+        return new InputData(transform.onDevice(backend, scope, inputs), tokens, transform.prefixTokens());
     }
 
     @Override

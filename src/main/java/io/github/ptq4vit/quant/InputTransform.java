@@ -1,8 +1,15 @@
 package io.github.ptq4vit.quant;
 
+import io.github.ptq4vit.backend.Backend;
 import io.github.ptq4vit.backend.HostOperations;
 import io.github.ptq4vit.backend.RowScale;
+import io.github.ptq4vit.backend.RowTransform;
+import io.github.ptq4vit.backend.Scope;
+import io.github.ptq4vit.backend.View;
+import io.github.ptq4vit.tensor.Shape;
+import io.github.ptq4vit.tensor.Tensor;
 import java.util.Arrays;
+import java.util.Optional;
 
 /**
  * What happens to the left operand of a layer beside rounding. A number x of channel c becomes
@@ -58,6 +65,23 @@ public record InputTransform(float shift, float[] factors, int hadamard, int pre
     /** Whether numbers change before they are quantised. */
     public boolean changesNumbers() {
         return shift != 0 || factors.length > 0 || hadamard > 1;
+    }
+
+    /**
+     * What changes the numbers, on a device.
+     *
+     * @param inputs channels
+     * @param scope owns what is uploaded
+     */
+    public RowTransform onDevice(Backend backend, Scope scope, int inputs) {
+        return new RowTransform(factors.length == 0 ? Optional.empty() : Optional.of(uploaded(factors, backend, scope)),
+                shift == 0 ? Optional.empty() : Optional.of(uploaded(shifts(inputs), backend, scope)), hadamard);
+    }
+
+    private static View uploaded(float[] numbers, Backend backend, Scope scope) {
+        View view = scope.floats(numbers.length);
+        backend.upload(Tensor.of(Shape.of(numbers.length), numbers), view);
+        return view;
     }
 
     /** What is added to each of so many channels after the multiplication. */

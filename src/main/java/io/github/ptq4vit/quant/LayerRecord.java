@@ -58,8 +58,8 @@ public record LayerRecord(String layer, Cost cost, List<Curve> curves, Optional<
     }
 
     /**
-     * Candidates of one kind for one operand, transformed as it was chosen to be, and what each loses by the search's metric, over all calibration images; candidates that a
-     * progressive search gave up are not there. The last search counts where there were several.
+     * Candidates of one kind for one operand, transformed as it was chosen to be, and what each loses by the search's metric, over all
+     * calibration images; candidates that a progressive search gave up are not there. The last search counts where there were several.
      *
      * @param operand whose quantiser was searched
      * @param group of the operand: a head, a group of output channels; for inputs with quantisers of their own for prefix

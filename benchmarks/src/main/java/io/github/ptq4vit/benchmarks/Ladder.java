@@ -43,7 +43,9 @@ import java.util.stream.IntStream;
  * and the mean Kullback-Leibler divergence to the float32 model, for all images and for every second one. Settings are chosen by
  * the even images; the odd ones judge.
  *
- * <pre>Ladder MODEL CALIBRATION_IMAGES IMAGES LABELS BITS SEEDS VARIANTS</pre>
+ * <pre>Ladder MODEL CALIBRATION_IMAGES IMAGES LABELS BITS SEEDS VARIANTS [COUNT]</pre>
+ *
+ * COUNT is the number of calibration images, 32 without it.
  *
  * Bits are such as {@code 4/4,4/8}, seeds such as {@code 0,1,2}; variants are names of presets, {@code dynamic} for {@code best}
  * with dynamic activations, {@code best-INGREDIENT} or {@code dynamic-INGREDIENT} for one left out, and {@code each} for all of
@@ -51,7 +53,6 @@ import java.util.stream.IntStream;
  * ptq4vit:EXTENSION:...} goes beyond the paper.
  */
 public final class Ladder {
-    private static final int CALIBRATION = 32;
     private static final int BATCH = 50;
     private static final ImageTransform.Channels HALF = ImageTransform.HALF;
 
@@ -83,6 +84,7 @@ public final class Ladder {
         VisionTransformer model = ModelReader.read(Path.of(arguments[0]), OptionalInt.empty());
         int side = model.config().imageSize();
         ImageTransform transform = ImageTransform.timm(side, 0.9, HALF, HALF);
+        int count = arguments.length > 7 ? Integer.parseInt(arguments[7]) : 32;
         try (Backend backend = Backends.open("cpu")) {
             Ladder ladder = new Ladder(backend, model, Path.of(arguments[2]), Path.of(arguments[3]));
             System.out.printf(Locale.ROOT, "%-44s %-6s %4s %8s %9s %9s %9s %9s %7s%n", "recipe", "bits", "seed", "top-1", "KL",
@@ -92,7 +94,7 @@ public final class Ladder {
                 for (String variant : variants(arguments[6])) {
                     for (String seed : arguments[5].split(",")) {
                         Recipe recipe = ladder.recipe(variant, widths).withSeed(Long.parseLong(seed));
-                        ladder.row(variant, recipe, images(Path.of(arguments[1]), transform, recipe.seed()));
+                        ladder.row(variant, recipe, images(Path.of(arguments[1]), transform, recipe.seed(), count));
                     }
                 }
             }
@@ -139,9 +141,9 @@ public final class Ladder {
                 .withActivations(parts[0].equals("best") ? ActivationScales.STATIC : ActivationScales.DYNAMIC);
     }
 
-    private static CalibrationImages images(Path folder, ImageTransform transform, long seed) {
+    private static CalibrationImages images(Path folder, ImageTransform transform, long seed, int count) {
         ImageFolder images = ImageFolder.open(folder);
-        try (ImageLoader loader = ImageLoader.first(CALIBRATION, images, images.shuffled(seed), transform, CALIBRATION, 2)) {
+        try (ImageLoader loader = ImageLoader.first(count, images, images.shuffled(seed), transform, count, 2)) {
             Batch batch = loader.next();
             return new CalibrationImages(batch.ids(), batch.pixels());
         }
